@@ -1,0 +1,46 @@
+"""fastloss: the fastest loss functions in Python.
+
+A loss is a value, a gradient and, for boosters, a curvature, computed together in one pass
+over the predictions, where the array already lives.
+
+>>> import numpy as np
+>>> import fastloss as fl
+>>> logits, targets = np.zeros((2, 4), np.float32), np.array([1, 3])
+>>> loss, grad = fl.cross_entropy.value_and_grad(logits, targets)
+>>> round(float(loss), 4), grad[0].tolist()
+(1.3863, [0.125, -0.375, 0.125, 0.125])
+"""
+
+from __future__ import annotations
+
+from fastloss.config import config
+from fastloss.errors import DeviceError
+from fastloss.loss import Loss, registered
+from fastloss.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    categorical_cross_entropy,
+    cross_entropy,
+    hinge,
+    mse,
+)
+from fastloss.pointwise import pointwise_loss
+
+__version__ = "0.1.0"
+
+#: Every loss of the package, as a tuple: `losses()`.
+losses = registered
+
+__all__ = [
+    "DeviceError",
+    "Loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "categorical_cross_entropy",
+    "config",
+    "cross_entropy",
+    "hinge",
+    "losses",
+    "mse",
+    "pointwise_loss",
+]

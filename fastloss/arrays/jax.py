@@ -1,0 +1,41 @@
+"""JAX arrays on the CPU. They are immutable: results are new arrays, and `out=` is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from fastloss.arrays.kinds import CUDA, Array, Kind
+from fastloss.dtypes import BFLOAT16_BITS
+
+
+class JaxKind(Kind):
+    """`jax.Array`."""
+
+    name = "jax"
+
+    def device(self, array: Any) -> str:
+        if isinstance(array, jax.core.Tracer):
+            raise TypeError(
+                "a traced JAX array (inside jit, grad or vmap) has no memory to compute on; "
+                "call the loss outside of the transformation"
+            )
+        platforms = {device.platform for device in array.devices()}
+        return CUDA if platforms & {"gpu", "cuda"} else str(platforms.pop())
+
+    def read(self, array: Any, role: str) -> Array:
+        # A read-only view of the same memory, also for bfloat16.
+        return np.asarray(array)
+
+    def read_out(self, array: Any) -> Array:
+        raise TypeError("out is a JAX array, which cannot be written; use the returned gradient")
+
+    def give(self, result: Array) -> Any:
+        if result.dtype == BFLOAT16_BITS:
+            result = result.view(jax.numpy.bfloat16.dtype)
+        return jax.numpy.asarray(result)
+
+
+KIND = JaxKind()

@@ -1,0 +1,314 @@
+"""What a call must fulfil, and the errors that say what was given, expected and to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastloss.arrays import Array
+from fastloss.dtypes import FLOATS, INTEGERS, name_of, real_dtype
+from fastloss.spec import ClassSpec, Operands, Request, Spec
+
+REDUCTIONS = ("none", "sum", "mean")
+
+
+# --- options ----------------------------------------------------------------------------
+
+
+def check_reduction(loss: str, reduction: Any) -> None:
+    """Refuse a reduction that does not exist."""
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
+        raise ValueError(
+            f'{loss}: reduction must be "none", "sum" or "mean", not {reduction!r}'
+        )
+
+
+def fill_options(
+    spec: Spec,
+    scalars: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return every option that is no array, checked, with the defaults of those not given."""
+    known = {option.name: option for option in spec.options}
+    for name in given:
+        if name not in known:
+            options = ", ".join([*known, "sample_weight", "reduction"])
+            raise TypeError(f"{spec.name} has no option {name!r}; its options are: {options}")
+    filled = {}
+    for name, option in known.items():
+        where = f"{spec.name}: {name}"
+        if name in arrays:
+            option.check(where, arrays[name])
+        else:
+            filled[name] = option.check(where, scalars.get(name, option.default))
+    return filled
+
+
+def number(
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: float = -math.inf,
+    array: bool = False,
+    optional: bool = False,
+) -> Callable[[str, Any], Any]:
+    """Make the check of a finite number in [low, high] and > above.
+
+    `array`: an array that broadcasts against the predictions will do as well; `optional`:
+    so will None.
+    """
+    bounds = [f"at least {low:g}"] if low > -math.inf else []
+    bounds += [f"above {above:g}"] if above > -math.inf else []
+    bounds += [f"at most {high:g}"] if high < math.inf else []
+    expected = "a finite number" + (" " + " and ".join(bounds) if bounds else "")
+    expected += ", or an array that broadcasts against the predictions" if array else ""
+    expected += ", or None" if optional else ""
+
+    def check(where: str, value: Any) -> Any:
+        if value is None and optional:
+            return None
+        if isinstance(value, np.ndarray) and array:
+            return check_real(where, value)
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value.item()
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            if low <= value <= high and value > above:
+                return float(value)
+            raise ValueError(f"{where} must be {expected}, not {value!r}")
+        error = ValueError if isinstance(value, float) else TypeError
+        raise error(f"{where} must be {expected}, not {_describe(value)}")
+
+    return check
+
+
+def flag(where: str, value: Any) -> bool:
+    """Check an option that is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{where} must be True or False, not {_describe(value)}")
+    return bool(value)
+
+
+def index(where: str, value: Any) -> int:
+    """Check an option that is an integer."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{where} must be an integer, not {_describe(value)}")
+    return value
+
+
+def class_weights(where: str, value: Any) -> Any:
+    """Check an option that is an array with one weight per class, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{where} must be an array of shape (C,) or None, not {_describe(value)}")
+    if value.ndim != 1:
+        raise ValueError(f"{where} must have the shape (C,), not {value.shape}")
+    return check_real(where, value)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return f"{value!r} ({type(value).__name__})"
+
+
+# --- arrays -----------------------------------------------------------------------------
+
+
+def check_real(role: str, array: Array) -> Array:
+    """Refuse an array that is not of real numbers in native byte order."""
+    name = name_of(array.dtype)
+    if name not in FLOATS and name not in INTEGERS and name != "bool":
+        _refuse_dtype(role, array, "real numbers")
+    return array
+
+
+def as_float(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return `array` as `dtype`, a copy only if it is of another."""
+    if name_of(array.dtype) == "bfloat16" and array.dtype.names:
+        # Bits whose library NumPy does not know: a bfloat16 is the upper half of a float32.
+        array = (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return array.astype(dtype, copy=False)
+
+
+def _refuse_dtype(role: str, array: Array, expected: str) -> None:
+    given = name_of(array.dtype)
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"{role} are in the other byte order ({given}); convert them with "
+            f".astype({array.dtype.newbyteorder('=').str!r})"
+        )
+    raise TypeError(f"{role} must be {expected}, not {given}; convert them with .astype(...)")
+
+
+def check_operands(request: Request, operands: Operands) -> None:
+    """Refuse arrays whose dtype, rank or shape does not fit."""
+    p, t = operands.predictions, operands.targets
+    if name_of(p.dtype) not in FLOATS:
+        _refuse_dtype("predictions", p, f"of a floating dtype ({', '.join(FLOATS)})")
+    if isinstance(request.spec, ClassSpec):
+        shape = _check_class_targets(request, p, t, operands.array_options)
+    else:
+        check_real("targets", t)
+        if t.shape != p.shape:
+            raise ValueError(
+                f"targets have the shape {t.shape}, predictions {p.shape}; element-wise losses "
+                "take equal shapes and do not broadcast: reshape one of them"
+            )
+        _check_array_options(request.spec.name, operands)
+        shape = p.shape
+    _check_weight(operands.sample_weight, shape)
+    _check_upstream(request.reduction, operands.grad_output, shape)
+    for role, out in (("out", operands.grad_out), ("out (hessian)", operands.hess_out)):
+        if out is not None:
+            _check_out(role, out, p)
+
+
+def class_axis(request: Request, predictions: Array) -> int:
+    """Return the class axis as a number from 0."""
+    axis = request.options["axis"]
+    if predictions.ndim == 0:
+        raise ValueError("predictions must have a class axis, but have no axis at all")
+    if not -predictions.ndim <= axis < predictions.ndim:
+        raise ValueError(
+            f"axis {axis} is out of range for predictions of shape {predictions.shape}"
+        )
+    return int(axis) % predictions.ndim
+
+
+def _check_class_targets(
+    request: Request, p: Array, t: Array, array_options: Mapping[str, Array]
+) -> tuple[int, ...]:
+    """Check the targets of a loss over classes; return the shape of one loss per example."""
+    axis = class_axis(request, p)
+    classes = p.shape[axis]
+    shape = p.shape[:axis] + p.shape[axis + 1 :]
+    if classes == 0:
+        raise ValueError(f"predictions of shape {p.shape} have no classes on axis {axis}")
+    weights = array_options.get("class_weight")
+    if weights is not None and weights.shape != (classes,):
+        raise ValueError(
+            f"class_weight has the shape {weights.shape}, expected ({classes},): one weight "
+            f"for each of the {classes} classes on axis {axis}"
+        )
+    name = name_of(t.dtype)
+    if name in INTEGERS:
+        if t.shape != shape:
+            raise ValueError(
+                f"class indices have the shape {t.shape}, expected {shape}: that of the "
+                f"predictions, {p.shape}, without the class axis {axis}"
+            )
+    elif name in FLOATS:
+        if t.shape != p.shape:
+            raise ValueError(
+                f"probability targets have the shape {t.shape}, expected that of the "
+                f"predictions, {p.shape}; class indices must be of an integer dtype"
+            )
+    else:
+        _refuse_dtype("targets", t, "class indices (integers) or probabilities (floats)")
+    return shape
+
+
+def _check_array_options(loss: str, operands: Operands) -> None:
+    shape = operands.predictions.shape
+    for name, array in operands.array_options.items():
+        _check_broadcast(f"{loss}: {name}", array, shape, "the predictions")
+
+
+def _check_broadcast(role: str, array: Array, shape: tuple[int, ...], of: str) -> None:
+    extra = array.ndim - len(shape)
+    fits = extra <= 0 and all(
+        given in (1, wanted)
+        for given, wanted in zip(array.shape[::-1], shape[::-1], strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"{role} has the shape {array.shape}, which does not broadcast to that of {of}, {shape}"
+        )
+
+
+def _check_weight(weight: Array | None, shape: tuple[int, ...]) -> None:
+    if weight is not None:
+        check_real("sample_weight", weight)
+        _check_broadcast("sample_weight", weight, shape, "the unreduced loss")
+
+
+def _check_upstream(reduction: str, upstream: Array | None, shape: tuple[int, ...]) -> None:
+    if upstream is None:
+        return
+    check_real("grad_output", upstream)
+    if reduction != "none":
+        raise ValueError(
+            f'grad_output must be a scalar for reduction="{reduction}", not an array of shape '
+            f"{upstream.shape}"
+        )
+    if upstream.shape != shape:
+        raise ValueError(
+            f"grad_output has the shape {upstream.shape}, expected a scalar or {shape}, the "
+            "shape of the unreduced loss"
+        )
+
+
+def _check_out(role: str, out: Array, predictions: Array) -> None:
+    if out.shape != predictions.shape:
+        raise ValueError(
+            f"{role} has the shape {out.shape}, expected that of the predictions, "
+            f"{predictions.shape}"
+        )
+    if name_of(out.dtype) != name_of(predictions.dtype):
+        raise TypeError(
+            f"{role} is {name_of(out.dtype)}, expected {name_of(predictions.dtype)}, the dtype "
+            "of the predictions"
+        )
+    if any(step == 0 and n > 1 for step, n in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(
+            f"{role} has a zero stride: several elements share one place; pass an array of its own"
+        )
+
+
+def real_of(predictions: Array) -> np.dtype[Any]:
+    """Return the dtype in which these predictions are computed."""
+    return real_dtype(name_of(predictions.dtype))
+
+
+# --- memory -----------------------------------------------------------------------------
+
+
+def check_overlap(operands: Operands) -> None:
+    """Refuse an `out` that is read-only, or that shares memory with an input it is not."""
+    outs = [a for a in (operands.grad_out, operands.hess_out) if a is not None]
+    inputs = {
+        "targets": operands.targets,
+        "sample_weight": operands.sample_weight,
+        "grad_output": operands.grad_output,
+        **operands.array_options,
+    }
+    for out in outs:
+        if not out.flags.writeable:
+            raise ValueError("out is read-only; pass a writable array")
+        for role, array in inputs.items():
+            if array is not None and np.may_share_memory(out, array) and _overlap(out, array):
+                raise ValueError(f"out shares memory with {role}; pass an array of its own")
+        p = operands.predictions
+        if np.may_share_memory(out, p) and not _same(out, p) and _overlap(out, p):
+            raise ValueError(
+                "out shares memory with predictions without being the same array; pass "
+                "out=predictions to work in place, or an array of its own"
+            )
+    if len(outs) == 2 and _overlap(*outs):
+        raise ValueError("out: gradient and hessian share memory; pass two arrays")
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.ctypes.data == b.ctypes.data and a.strides == b.strides
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True

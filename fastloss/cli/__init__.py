@@ -1,0 +1,70 @@
+"""The command line: ``python -m fastloss info | warmup | demo``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastloss.cli.info import print_info
+from fastloss.cli.warmup import DTYPES, warm_up
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in ``arguments`` (by default the process's own); return its exit status."""
+    options = _parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fastloss", description="Fast loss functions.")
+    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+
+    info = commands.add_parser("info", help="print what a bug report needs")
+    info.set_defaults(run=_run_info)
+
+    warmup = commands.add_parser("warmup", help="compile the losses ahead into the cache")
+    warmup.add_argument(
+        "--dtype",
+        nargs="+",
+        choices=DTYPES,
+        default=["float32"],
+        help="of the predictions (default: float32)",
+    )
+    warmup.add_argument(
+        "--loss", nargs="+", metavar="NAME", help="only these losses (default: all)"
+    )
+    warmup.set_defaults(run=_run_warmup)
+
+    demo = commands.add_parser("demo", help="train four small networks on handwritten digits")
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path("fastloss-demo.png"),
+        metavar="PICTURE",
+        help="where the picture goes (default: fastloss-demo.png)",
+    )
+    demo.add_argument("--epochs", type=int, help="of every task (default: the task's own)")
+    demo.add_argument(
+        "--seed", type=int, default=0, help="of split, weights and order (default: 0)"
+    )
+    demo.set_defaults(run=_run_demo)
+    return parser
+
+
+def _run_info(options: argparse.Namespace) -> int:
+    print_info()
+    return 0
+
+
+def _run_warmup(options: argparse.Namespace) -> int:
+    return warm_up(options.dtype, options.loss)
+
+
+def _run_demo(options: argparse.Namespace) -> int:
+    from fastloss.cli.demo import run
+
+    return run(options.out, options.epochs, options.seed)

@@ -1,0 +1,104 @@
+"""``python -m fastloss info``: what a bug report needs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import llvmlite.binding
+import numba
+
+import fastloss
+from fastloss.cpu.compile import cache_directory
+
+LIBRARIES = ("numba", "llvmlite", "numpy")
+OPTIONAL = ("ml_dtypes", "torch", "jax", "jaxlib", "numba-cuda", "tbb", "scikit-learn")
+#: Those that decide which instructions the kernels can use.
+FEATURES = (
+    *("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "avx512fp16"),
+    *("neon", "fullfp16", "sve"),
+)
+
+
+def print_info() -> None:
+    """Print versions, machine, threads, devices and cache."""
+    for name, value in _facts():
+        print(f"{name:<18} {value}")
+
+
+def _facts() -> Iterator[tuple[str, str]]:
+    yield "fastloss", fastloss.__version__
+    yield "python", f"{platform.python_version()} ({platform.python_implementation()})"
+    for name in LIBRARIES:
+        yield name, metadata.version(name)
+    for name in OPTIONAL:
+        yield name, _version(name)
+    yield "system", platform.platform()
+    yield "cpu", _cpu_model()
+    yield "cpu for llvm", llvmlite.binding.get_host_cpu_name()
+    yield "cpu features", _cpu_features()
+    yield "cores", str(os.cpu_count())
+    yield "numba threads", f"{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}"
+    yield "threading layer", _threading_layer()
+    yield "settings", _settings()
+    yield "cuda", _cuda_devices()
+    yield "cache", _cache(cache_directory())
+
+
+def _version(name: str) -> str:
+    """Return the installed version, without importing the package."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _cpu_features() -> str:
+    features = llvmlite.binding.get_host_cpu_features()
+    present = [name for name in FEATURES if features.get(name)]
+    return ", ".join(present) or "none of " + ", ".join(FEATURES)
+
+
+def _threading_layer() -> str:
+    """Return the layer that Numba chooses."""
+    try:
+        numba.get_num_threads()  # starts Numba's threads, as the first kernel would
+        return str(numba.threading_layer())
+    except ValueError as error:
+        return f"none: {error}"
+
+
+def _settings() -> str:
+    names = sorted(name for name in os.environ if name.startswith("NUMBA_"))
+    return ", ".join(f"{name}={os.environ[name]}" for name in names) or "no NUMBA_* variable is set"
+
+
+def _cuda_devices() -> str:
+    if _version("numba-cuda") == "not installed":
+        return "not looked for: numba-cuda is not installed"
+    try:
+        from numba import cuda
+
+        names = [device.name for device in cuda.list_devices()]
+    except Exception as error:  # whatever the driver says belongs into the report
+        return f"none: {error}"
+    return ", ".join(name.decode() if isinstance(name, bytes) else name for name in names)
+
+
+def _cache(folder: Path) -> str:
+    files = list(folder.glob("*.nb[ic]"))  # empty where there is no such folder
+    megabytes = sum(path.stat().st_size for path in files) / 1e6
+    return f"{folder} ({len(files)} files, {megabytes:.1f} MB)"

@@ -1,0 +1,122 @@
+"""The plan of a loss over the classes of one axis."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+
+from fastloss.checks import class_axis
+from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
+from fastloss.cpu.examples import ALL_GOOD, INDEX_KINDS, NOT_INDICES
+from fastloss.cpu.plan import CpuPlan, address, address_or_null, c_strides
+from fastloss.cpu.threads import launch
+from fastloss.cpu.variant import ClassVariant
+from fastloss.dtypes import FLOATS, name_of
+from fastloss.losses.softmax import link_of
+from fastloss.spec import ClassSpec, Operands, Request, Results
+
+#: Rows shorter than this do not fill vectors: run across the examples instead.
+LANES_BELOW = 64
+
+_FLOAT64 = np.dtype(np.float64)
+
+
+class ClassPlan(CpuPlan):
+    """A loss over the classes of one axis."""
+
+    def __init__(self, spec: ClassSpec, request: Request, operands: Operands) -> None:
+        p, t = operands.predictions, operands.targets
+        axis = class_axis(request, p)
+        super().__init__(request, operands, p.shape[:axis] + p.shape[axis + 1 :])
+        self.name = spec.name
+        self.classes = classes = p.shape[axis]
+        self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
+        options = request.options
+        smoothing = options["label_smoothing"]
+        scale, cap = options.get("logit_scale", 1.0), options.get("logit_softcap")
+        self.numbers = (
+            1.0 - smoothing, smoothing / classes,
+            options.get("z_loss", 0.0), scale, 0.0 if cap is None else cap,
+        )  # fmt: skip
+        soft = name_of(t.dtype) in FLOATS
+        kind = (NOT_INDICES, 0) if soft else INDEX_KINDS[name_of(t.dtype)]
+        self.target_kind = (*kind, options["ignore_index"])
+        mass = soft or smoothing > 0.0
+        variant = ClassVariant(
+            name_of(p.dtype),
+            name_of(t.dtype) if soft else "float32",
+            soft,
+            mass,
+            mass and "class_weight" in operands.array_options,
+            link_of(scale, cap) if spec.from_logits else None,
+            self.outputs,
+        )
+        # Where no array is given for a gradient, it will be a new one in C order.
+        new = (p.shape, c_strides(p.shape, p.itemsize), p.itemsize)
+        wholes = [
+            (a.shape, a.strides, a.itemsize) if a is not None else new
+            for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
+        ]
+        self.steps = [strides[axis] for _, strides, _ in wholes]
+        in_rows = all(strides[axis] == itemsize for _, strides, itemsize in wholes)
+        family = choose_family(spec, classes, in_rows)
+        self.kernel = family.class_kernel_for(variant)
+        self.lanes = softmax_lanes.lanes_per_tile(classes)
+        self.per_chunk = family.examples_per_chunk(classes)
+        self.chunks = -(-self.examples // self.per_chunk)
+        self.layouts = [
+            self.layout(
+                shape[:axis] + shape[axis + 1 :],
+                strides[:axis] + strides[axis + 1 :],
+                itemsize if family.ACROSS_EXAMPLES else itemsize * classes,
+            )
+            for shape, strides, itemsize in wholes
+        ]
+        if not soft:
+            self.layouts[1] = self.layout(t.shape, t.strides, t.itemsize)
+        self.weight_layout = self.broadcast_layout(operands.sample_weight, 8)
+        self.upstream_layout = self.broadcast_layout(operands.grad_output, 8)
+
+    def run(self, operands: Operands, upstream: float) -> Results:
+        """Compute."""
+        loss = np.empty(self.out_shape, self.real) if self.want.loss else None
+        grad = self.new_gradient(self.want.grad, operands.grad_out)
+        hess = self.new_gradient(self.want.hess, operands.hess_out)
+        weights = [operands.sample_weight, operands.grad_output]
+        w, u = (None if a is None else self.as_float(a, _FLOAT64) for a in weights)
+        class_weight = class_weight_real = None
+        if operands.array_options:
+            given = operands.array_options["class_weight"]
+            class_weight = np.ascontiguousarray(self.as_float(given, _FLOAT64))
+            class_weight_real = class_weight.astype(self.real, copy=False)
+        x_layout, t_layout, g_layout, h_layout = self.layouts
+        x_step, t_step, g_step, h_step = self.steps
+        bad = launch(
+            self.kernel, self.chunks,
+            self.examples, self.classes, self.lanes, self.per_chunk,
+            address(operands.predictions), x_step, x_layout,
+            address(operands.targets), t_step, t_layout, *self.target_kind,
+            address_or_null(class_weight), address_or_null(class_weight_real),
+            address_or_null(w), self.weight_layout, address_or_null(u), self.upstream_layout,
+            upstream, self.mean, *self.numbers,
+            address_or_null(loss), address_or_null(grad), g_step, g_layout,
+            address_or_null(hess), h_step, h_layout,
+        )  # fmt: skip
+        if bad != ALL_GOOD:
+            raise self._not_a_class(operands, bad)
+        return Results(loss, grad, hess)
+
+    def _not_a_class(self, operands: Operands, bad: int) -> IndexError:
+        where = tuple(int(i) for i in np.unravel_index(bad, self.loss_shape))
+        return IndexError(
+            f"{self.name}: the class index at position {where} is {operands.targets[where]}, "
+            f"expected 0 <= index < C = {self.classes} or ignore_index = {self.target_kind[2]}"
+        )
+
+
+def choose_family(spec: ClassSpec, classes: int, in_rows: bool) -> ModuleType:
+    """Return the module whose kernels suit the loss and the way its classes lie in memory."""
+    if not spec.from_logits:
+        return probabilities
+    return softmax_rows if in_rows and classes >= LANES_BELOW else softmax_lanes

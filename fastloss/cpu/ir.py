@@ -1,0 +1,277 @@
+"""The instructions that Numba does not offer as Python, one intrinsic each.
+
+Those that a reduction is made of carry their own fast-math flags: kernels themselves are
+compiled without any that could drop a nan, and only these sums and maxima may be reordered
+(which is what lets LLVM vectorise them).
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+F32, F64 = ir.FloatType(), ir.DoubleType()
+
+
+def call_llvm(builder, name, args, fastmath=()):
+    """Emit a call of the overloaded LLVM intrinsic `name` on arguments of one type."""
+    kind = args[0].type
+    function = builder.module.declare_intrinsic(
+        name, [kind], ir.FunctionType(kind, [kind] * len(args))
+    )
+    return builder.call(function, args, fastmath=fastmath)
+
+
+# --- arithmetic -------------------------------------------------------------------------
+
+
+@intrinsic
+def muladd(typingctx, a, b, c):
+    """a * b + c, fused where the CPU has the instruction (never a library call)."""
+
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "llvm.fmuladd", args)
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
+def roundeven(typingctx, x):
+    """Nearest integer, as a float; adding a magic constant instead breaks under `reassoc`."""
+
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "llvm.roundeven", args)
+
+    return x(x), codegen
+
+
+@intrinsic
+def max_reduce(typingctx, a, b):
+    """Maximum that propagates nan; the flags let a running maximum vectorise."""
+
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "llvm.maximum", args, fastmath=("reassoc", "nsz"))
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def add_reduce(typingctx, a, b):
+    """Sum that LLVM may reorder: a running sum over it vectorises."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fadd(*args, flags=("reassoc",))
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def cast_like(typingctx, value, like):
+    """`value` in the type of the float `like`."""
+
+    def codegen(context, builder, signature, args):
+        return context.cast(builder, args[0], signature.args[0], signature.return_type)
+
+    return like(value, like), codegen
+
+
+# --- the bits of a float ----------------------------------------------------------------
+
+
+def float_layout(kind):
+    """(integer type, mantissa bits, exponent bias) of an LLVM float type."""
+    return (I32, 23, 127) if kind == F32 else (I64, 52, 1023)
+
+
+@intrinsic
+def pow2(typingctx, n):
+    """2^n for an integral float n in the normal range; 0 at one below it.
+
+    Adding 1.5 * 2^mantissa + bias leaves n + bias in the lowest bits; shifted up they are
+    the exponent, and everything above falls off.
+    """
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        integer, mantissa, bias = float_layout(kind)
+        shifted = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa + bias))
+        bits = builder.bitcast(shifted, integer)
+        return builder.bitcast(builder.shl(bits, ir.Constant(integer, mantissa)), kind)
+
+    return n(n), codegen
+
+
+@intrinsic
+def split_exponent(typingctx, x):
+    """(m, k) with x = m * 2^k and m in [sqrt(1/2), sqrt(2)), for positive normal x."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        integer, mantissa, _ = float_layout(kind)
+        bits = builder.bitcast(args[0], integer)
+        # In the upper 32 bits alone: 64-bit arithmetic shifts need AVX-512.
+        high = bits if kind == F32 else builder.trunc(builder.lshr(bits, I64(32)), I32)
+        stored = mantissa - (0 if kind == F32 else 32)
+        root_half = I32(0x3F3504F3 if kind == F32 else 0x3FE6A09E)
+        k = builder.ashr(builder.sub(high, root_half), I32(stored))
+        wide = k if kind == F32 else builder.zext(k, I64)
+        m = builder.sub(bits, builder.shl(wide, ir.Constant(integer, mantissa)))
+        pair = (builder.bitcast(m, kind), builder.sitofp(k, kind))
+        return context.make_tuple(builder, signature.return_type, pair)
+
+    return types.UniTuple(x, 2)(x), codegen
+
+
+# --- memory -----------------------------------------------------------------------------
+# Addresses are plain integers, and every access may be misaligned.
+
+
+def pointer(builder, address, index, item):
+    return builder.gep(builder.inttoptr(address, item.as_pointer()), [index])
+
+
+def scope_list(module):
+    """The alias scope of whatever a kernel streams in."""
+    domain = module.add_metadata(["fastloss"])
+    return module.add_metadata([module.add_metadata(["fastloss.streamed", domain])])
+
+
+def read(builder, address, index, item, streamed):
+    value = builder.load(pointer(builder, address, index, item))
+    value.align = 1
+    if streamed:
+        value.set_metadata("alias.scope", scope_list(builder.module))
+    return value
+
+
+def write(builder, address, index, value, streamed):
+    store = builder.store(value, pointer(builder, address, index, value.type))
+    store.align = 1
+    if streamed:
+        store.set_metadata("noalias", scope_list(builder.module))
+
+
+def make_load(kind, item, decode=None, *, streamed=True):
+    """Make an intrinsic load(address, index) of the Numba type `kind`.
+
+    A `streamed` load may be taken as independent of every streamed store. The two overlap
+    only in place, where element i is read before it is written and never again; without the
+    promise LLVM checks for overlap at run time and then falls back to a scalar loop.
+    """
+
+    @intrinsic
+    def load(typingctx, address, index):
+        def codegen(context, builder, signature, args):
+            raw = read(builder, *args, item, streamed)
+            return decode(builder, raw) if decode else raw
+
+        return kind(types.int64, types.int64), codegen
+
+    return load
+
+
+def make_store(kind, encode=None, *, streamed=True):
+    """Make an intrinsic store(address, index, value) of the Numba type `kind`."""
+
+    @intrinsic
+    def store(typingctx, address, index, value):
+        def codegen(context, builder, signature, args):
+            address, index, value = args
+            raw = encode(builder, value) if encode else value
+            write(builder, address, index, raw, streamed)
+
+        return types.void(types.int64, types.int64, kind), codegen
+
+    return store
+
+
+# --- 16-bit floats ----------------------------------------------------------------------
+# In integer arithmetic throughout: the half instructions are missing on a generic CPU, and
+# what LLVM calls instead does not exist in the process.
+
+
+def decode_bfloat16(builder, raw):
+    return builder.bitcast(builder.shl(builder.zext(raw, I32), I32(16)), F32)
+
+
+def encode_bfloat16(builder, value):
+    """Round to nearest even; a nan stays a nan."""
+    bits = builder.bitcast(value, I32)
+    odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
+    rounded = builder.lshr(builder.add(bits, builder.add(odd, I32(0x7FFF))), I32(16))
+    quiet = builder.or_(builder.lshr(bits, I32(16)), I32(0x40))
+    is_nan = builder.fcmp_unordered("uno", value, value)
+    return builder.trunc(builder.select(is_nan, quiet, rounded), I16)
+
+
+def decode_float16(builder, raw):
+    """Move the fields into a float32, then 2^112 corrects the bias, subnormals included."""
+    half = builder.zext(raw, I32)
+    magnitude = builder.shl(builder.and_(half, I32(0x7FFF)), I32(13))
+    scaled = builder.fmul(builder.bitcast(magnitude, F32), ir.Constant(F32, 2.0**112))
+    special = builder.icmp_unsigned(">=", magnitude, I32(0x7C00 << 13))
+    bits = builder.select(
+        special, builder.or_(magnitude, I32(0x7F800000)), builder.bitcast(scaled, I32)
+    )
+    sign = builder.shl(builder.and_(half, I32(0x8000)), I32(16))
+    return builder.bitcast(builder.or_(bits, sign), F32)
+
+
+def encode_float16(builder, value):
+    """Round to nearest even (after F. Giesen, `float_to_half_fast3_rtne`)."""
+    bits = builder.bitcast(value, I32)
+    sign = builder.and_(bits, I32(0x80000000))
+    magnitude = builder.xor(bits, sign)
+    # Normal halves: rebias the exponent, round at bit 13.
+    odd = builder.and_(builder.lshr(magnitude, I32(13)), I32(1))
+    rebias = I32((((15 - 127) << 23) + 0xFFF) & 0xFFFFFFFF)
+    normal = builder.lshr(builder.add(builder.add(magnitude, rebias), odd), I32(13))
+    # Subnormal halves: adding 1/2 lets the adder do the rounding.
+    shifted = builder.fadd(builder.bitcast(magnitude, F32), ir.Constant(F32, 0.5))
+    subnormal = builder.sub(builder.bitcast(shifted, I32), I32(0x3F000000))
+    is_subnormal = builder.icmp_unsigned("<", magnitude, I32(0x38800000))
+    finite = builder.select(is_subnormal, subnormal, normal)
+    is_nan = builder.icmp_unsigned(">", magnitude, I32(0x7F800000))
+    special = builder.select(is_nan, I32(0x7E00), I32(0x7C00))
+    overflow = builder.icmp_unsigned(">=", magnitude, I32(0x47800000))
+    result = builder.select(overflow, special, finite)
+    return builder.trunc(builder.or_(result, builder.lshr(sign, I32(16))), I16)
+
+
+# --- the parameters of a formula --------------------------------------------------------
+
+
+# Numba knows the length and the entries' types of a tuple when it compiles, but no ints:
+# `where` has an entry for each option, an int for one that is an array and None for the rest.
+
+
+@intrinsic
+def load_tuple(typingctx, address, where, like):
+    """As many values of the type of `like`, from `address` on, as `where` has entries."""
+    kind = types.UniTuple(like, len(where))
+
+    def codegen(context, builder, signature, args):
+        item = context.get_value_type(like)
+        values = [read(builder, args[0], I64(k), item, False) for k in range(len(where))]
+        return context.make_tuple(builder, kind, values)
+
+    return kind(address, where, like), codegen
+
+
+@intrinsic
+def mix_tuple(typingctx, values, lines, index, where):
+    """`values`, with the entries of arrays read from lines[k] at `index`."""
+
+    def codegen(context, builder, signature, args):
+        item = context.get_value_type(values.dtype) if len(values) else None
+        entries = [
+            builder.extract_value(args[0], k)
+            if kind == types.none
+            else read(builder, builder.extract_value(args[1], k), args[2], item, True)
+            for k, kind in enumerate(where)
+        ]
+        return context.make_tuple(builder, values, entries)
+
+    return values(values, lines, index, where), codegen

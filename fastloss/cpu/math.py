@@ -1,0 +1,225 @@
+"""The elementary functions on the CPU: plain arithmetic that LLVM turns into vector code.
+
+SVML is gone from Numba, and a call of the C library does not vectorise. Each function is
+written once and compiled for float32 and float64; only the constants differ. Polynomials:
+`tools/fit_polynomials.py` (exp, expm1), Cephes (float32 log), fdlibm (float64 log).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.core import types
+from numba.extending import overload, register_jitable
+
+from fastloss import elementary
+from fastloss.cpu.ir import cast_like, muladd, pow2, roundeven, split_exponent
+
+# A call that LLVM finds too large to inline would keep the loop around it scalar.
+INLINE = {"forceinline": True}
+
+
+def on_cpu(stub):
+    """Make `choose(x)` the CPU implementation of `stub`, for a float32 or float64 argument.
+
+    Integers and booleans are taken as float64.
+    """
+
+    def register(implementation):
+        def choose(x):
+            if isinstance(x, types.Float):
+                return implementation
+            if isinstance(x, types.Integer | types.Boolean):
+                return lambda x: implementation(np.float64(x))
+            return None
+
+        overload(stub, target="cpu", jit_options=INLINE)(choose)
+        return register_jitable(forceinline=True)(implementation)
+
+    return register
+
+
+@overload(elementary.const, target="cpu", jit_options=INLINE)
+def _const(value, like):
+    if isinstance(like, types.Float):
+        return lambda value, like: cast_like(value, like)
+    return lambda value, like: float(value)
+
+
+@register_jitable(forceinline=True)
+def real(value, like):
+    """A literal in the precision of `like`; folded by LLVM."""
+    return cast_like(value, like)
+
+
+def is_single(x):
+    """Whether `x` is a float32, known when a kernel is compiled."""
+    raise NotImplementedError
+
+
+@overload(is_single, target="cpu", jit_options=INLINE)
+def _is_single(x):
+    single = x == types.float32
+    return lambda x: single
+
+
+@register_jitable(forceinline=True)
+def pick(single, double, like):
+    """The constant for the precision of `like`; the choice is folded by LLVM."""
+    return cast_like(single if is_single(like) else double, like)
+
+
+# --- exponentials -----------------------------------------------------------------------
+
+LOG2_E = 1.4426950408889634
+# ln(2) in two parts. The first has trailing zeros, so n * LN2_HI is exact.
+LN2_HI_32, LN2_LO_32 = 0.693359375, -2.12194440e-4
+LN2_HI_64, LN2_LO_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+
+
+@register_jitable(forceinline=True)
+def reduce_exp(x):
+    """(n, r) with x = n ln(2) + r and |r| <= ln(2) / 2."""
+    n = roundeven(x * real(LOG2_E, x))
+    r = muladd(n, pick(-LN2_HI_32, -LN2_HI_64, x), x)
+    return n, muladd(n, pick(-LN2_LO_32, -LN2_LO_64, x), r)
+
+
+@register_jitable(forceinline=True)
+def exp_q(r):
+    """(e^r - 1 - r) / r^2 for |r| <= ln(2) / 2."""
+    if is_single(r):
+        q = real(1.3926183587713494542e-3, r)
+        q = muladd(q, r, real(8.3631790527225773704e-3, r))
+        q = muladd(q, r, real(4.1666554617204574203e-2, r))
+        q = muladd(q, r, real(1.6666576989698775683e-1, r))
+        return muladd(q, r, real(0.5, r))
+    q = real(2.5100385495510319078e-8, r)
+    q = muladd(q, r, real(2.7620088445409748161e-7, r))
+    q = muladd(q, r, real(2.7557268459997064772e-6, r))
+    q = muladd(q, r, real(2.4801521295954375131e-5, r))
+    q = muladd(q, r, real(1.9841269863053616878e-4, r))
+    q = muladd(q, r, real(1.3888888917213716901e-3, r))
+    q = muladd(q, r, real(8.3333333333300618325e-3, r))
+    q = muladd(q, r, real(4.1666666666624127873e-2, r))
+    q = muladd(q, r, real(1.6666666666666667453e-1, r))
+    return muladd(q, r, real(0.5, r))
+
+
+@register_jitable(forceinline=True)
+def exp_reduced(r):
+    """e^r for |r| <= ln(2) / 2."""
+    one = real(1.0, r)
+    return muladd(muladd(exp_q(r), r, one), r, one)
+
+
+@on_cpu(elementary.exp)
+def exp(x):
+    # The bounds are where the result rounds to inf and to 0; comparisons keep nan.
+    high, low = pick(89.0, 710.0, x), pick(-104.0, -746.0, x)
+    x = high if x > high else x
+    x = low if x < low else x
+    n, r = reduce_exp(x)
+    # In two steps: 2^n alone leaves the normal range before the product does.
+    half = roundeven(n * real(0.5, x))
+    return exp_reduced(r) * pow2(half) * pow2(n - half)
+
+
+@on_cpu(elementary.exp_nonpositive)
+def exp_nonpositive(x):
+    # n = -127 (-1023) is the one where pow2 is 0.
+    low = pick(-88.029691931113, -709.09, x)
+    x = low if x < low else x
+    n, r = reduce_exp(x)
+    return exp_reduced(r) * pow2(n)
+
+
+@on_cpu(elementary.expm1)
+def expm1(x):
+    # Below `low` the result rounds to -1; above `high`, 2^n would leave the normal range.
+    low, high = pick(-18.0, -40.0, x), pick(87.0, 708.0, x)
+    y = low if x < low else x
+    y = high if y > high else y
+    n, r = reduce_exp(y)
+    scale = pow2(n)
+    near = muladd(scale, muladd(exp_q(r) * r, r, r), scale - real(1.0, x))
+    return exp(x) if x > high else near
+
+
+# --- logarithms -------------------------------------------------------------------------
+
+
+def log_mantissa(f, k):
+    """log(1 + f) + k ln(2) for 1 + f in [sqrt(1/2), sqrt(2))."""
+    raise NotImplementedError
+
+
+@overload(log_mantissa, target="cpu", jit_options=INLINE)
+def _log_mantissa(f, k):
+    return log_mantissa_32 if f == types.float32 else log_mantissa_64
+
+
+def log_mantissa_32(f, k):
+    # Cephes logf.
+    z = f * f
+    p = real(7.0376836292e-2, f)
+    p = muladd(p, f, real(-1.1514610310e-1, f))
+    p = muladd(p, f, real(1.1676998740e-1, f))
+    p = muladd(p, f, real(-1.2420140846e-1, f))
+    p = muladd(p, f, real(1.4249322787e-1, f))
+    p = muladd(p, f, real(-1.6668057665e-1, f))
+    p = muladd(p, f, real(2.0000714765e-1, f))
+    p = muladd(p, f, real(-2.4999993993e-1, f))
+    p = muladd(p, f, real(3.3333331174e-1, f))
+    tail = muladd(k, real(LN2_LO_32, f), p * f * z)
+    tail = muladd(real(-0.5, f), z, tail)
+    return muladd(k, real(LN2_HI_32, f), f + tail)
+
+
+def log_mantissa_64(f, k):
+    # fdlibm e_log.c.
+    s = f / (2.0 + f)
+    z = s * s
+    p = muladd(z, 1.479819860511658591e-01, 1.531383769920937332e-01)
+    p = muladd(p, z, 1.818357216161805012e-01)
+    p = muladd(p, z, 2.222219843214978396e-01)
+    p = muladd(p, z, 2.857142874366239149e-01)
+    p = muladd(p, z, 3.999999999940941908e-01)
+    p = muladd(p, z, 6.666666666666735130e-01)
+    half_square = 0.5 * f * f
+    tail = muladd(s, muladd(p, z, half_square), k * LN2_LO_64)
+    return k * LN2_HI_64 - ((half_square - tail) - f)
+
+
+@on_cpu(elementary.log)
+def log(x):
+    zero = real(0.0, x)
+    # Subnormal arguments are scaled into the normal range.
+    tiny = x < pick(1.17549435e-38, 2.2250738585072014e-308, x)
+    m, k = split_exponent(x * pick(2.0**25, 2.0**54, x) if tiny else x)
+    k = k - pick(25.0, 54.0, x) if tiny else k
+    y = log_mantissa(m - real(1.0, x), k)
+    y = x if x == real(np.inf, x) else y
+    y = y if x > zero else real(np.nan, x)
+    return real(-np.inf, x) if x == zero else y
+
+
+@on_cpu(elementary.log1p)
+def log1p(x):
+    one = real(1.0, x)
+    u = one + x
+    # (x - (u - 1)) / u makes up for the rounding of 1 + x.
+    y = log(u) + (x - (u - one)) / u
+    # At -1, at inf and where 1 + x rounds to inf, that correction is nan.
+    return log(u) if u == real(0.0, x) or u == real(np.inf, x) else y
+
+
+# --- the larger of two ------------------------------------------------------------------
+
+
+@overload(elementary.maximum, target="cpu", jit_options=INLINE)
+def _maximum(a, b):
+    def maximum(a, b):
+        larger = a if a > b else b
+        return a if a != a else larger
+
+    return maximum

@@ -1,0 +1,109 @@
+"""What the plans of the CPU have in common: addresses, layouts, outputs.
+
+A plan holds the kernel and every argument of it that stays the same from call to call; a run
+adds the addresses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from fastloss.arrays import Array
+from fastloss.checks import as_float, real_of
+from fastloss.cpu.memory import layout_record
+from fastloss.cpu.variant import Outputs
+from fastloss.spec import Operands, Request
+
+_DATA_OFFSET = object.__basicsize__
+_pointer_at = ctypes.c_ssize_t.from_address
+
+
+def address(array: Array) -> int:
+    """Return the address of the first element.
+
+    `array.ctypes.data` builds an object for it, at 1 us. The pointer is the first field
+    after the object's header in NumPy's C ABI.
+    """
+    return _pointer_at(id(array) + _DATA_OFFSET).value
+
+
+_probe = np.empty(1)
+if address(_probe) != _probe.ctypes.data:  # another ABI
+
+    def address(array: Array) -> int:
+        """Return the address of the first element."""
+        return array.ctypes.data
+
+
+class CpuPlan:
+    """What the plans have in common: outputs, weights, and layouts kept alive."""
+
+    def __init__(self, request: Request, operands: Operands, loss_shape: tuple[int, ...]) -> None:
+        self.want = request.want
+        self.real = real_of(operands.predictions)
+        self.per_example = request.reduction == "none"
+        self.mean = request.reduction == "mean"
+        self.loss_shape = loss_shape
+        self.out_shape = loss_shape if self.per_example else ()
+        self.shape = operands.predictions.shape
+        self.dtype = operands.predictions.dtype
+        self.outputs = Outputs(
+            request.want.loss,
+            request.want.grad,
+            request.want.hess,
+            self.per_example and request.want.loss,
+        )
+        self._records: list[Array] = []
+
+    def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
+        """Return the address of a layout record that lives as long as the plan, or 0."""
+        record = layout_record(shape, strides, itemsize)
+        if record is None:
+            return 0
+        self._records.append(record)
+        return address(record)
+
+    def broadcast_layout(self, array: Array | None, itemsize: int) -> int:
+        """Return the layout of an array, once read as floats, broadcast to the loss."""
+        if array is None or array.dtype.itemsize != itemsize:
+            # Where it has to be converted, the copy lies in C order.
+            shape = () if array is None else array.shape
+            strides = c_strides(shape, itemsize)
+        else:
+            shape, strides = array.shape, array.strides
+        return self.layout(self.loss_shape, broadcast_strides(shape, strides, self.loss_shape), itemsize)
+
+    def new_gradient(self, wanted: bool, given: Array | None) -> Array | None:
+        """Return the array that a gradient is written to."""
+        if not wanted:
+            return None
+        return np.empty(self.shape, self.dtype) if given is None else given
+
+    def as_float(self, array: Array | None, dtype: np.dtype[Any]) -> Array:
+        """Return weights as `dtype`; a single 1 where there are none."""
+        return np.ones(1, dtype) if array is None else as_float(array, dtype)
+
+
+def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the strides of a new array in C order."""
+    strides = []
+    for length in reversed(shape):
+        strides.append(itemsize)
+        itemsize *= max(length, 1)
+    return tuple(reversed(strides))
+
+
+def broadcast_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], to: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return the strides with which an array reads as one of the shape `to`."""
+    steps = [0 if length == 1 else step for length, step in zip(shape, strides, strict=True)]
+    return (0,) * (len(to) - len(steps)) + tuple(steps)
+
+
+def address_or_null(array: Array | None) -> int:
+    """Return the address of the first element, 0 where there is no array."""
+    return 0 if array is None else address(array)

@@ -1,0 +1,94 @@
+"""The plan of an element-wise loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastloss.arrays import Array
+from fastloss.checks import as_float
+from fastloss.cpu.plan import CpuPlan, address, address_or_null
+from fastloss.cpu.pointwise import ALL_GOOD, CHUNK, pointwise_kernel
+from fastloss.cpu.threads import launch
+from fastloss.cpu.variant import PointwiseVariant
+from fastloss.dtypes import name_of
+from fastloss.spec import Operands, PointwiseSpec, Request, Results
+
+
+class PointwisePlan(CpuPlan):
+    """An element-wise loss."""
+
+    def __init__(self, spec: PointwiseSpec, request: Request, operands: Operands) -> None:
+        p, t = operands.predictions, operands.targets
+        super().__init__(request, operands, p.shape)
+        if request.want.hess and spec.hess is None:
+            raise TypeError(f"{spec.name} was made without a hessian; pass hess= to pointwise_loss")
+        self.spec = spec
+        itemsize = self.real.itemsize
+        self.weighted = operands.sample_weight is not None or operands.grad_output is not None
+        arrays = operands.array_options
+        is_array = tuple(option.name in arrays for option in spec.options)
+        variant = PointwiseVariant(
+            name_of(p.dtype), name_of(t.dtype), self.weighted, is_array, self.outputs
+        )
+        self.kernel = pointwise_kernel(spec, variant)
+        self.size = p.size
+        self.chunks = -(-p.size // CHUNK)
+        self.layouts = [
+            0 if a is None else self.layout(a.shape, a.strides, a.itemsize)
+            for a in (p, t, operands.grad_out, operands.hess_out)
+        ]
+        self.weight_layout = self.broadcast_layout(operands.sample_weight, itemsize)
+        self.upstream_layout = self.broadcast_layout(operands.grad_output, itemsize)
+        self.values = np.array(
+            [request.options.get(option.name, 0.0) for option in spec.options], self.real
+        )
+        self.option_names = [option.name for option in spec.options]
+        self.option_layouts = {
+            name: self.broadcast_layout(array, itemsize) for name, array in arrays.items()
+        }
+        self.one = np.ones(1, self.real)
+        self.no_lines = [np.zeros((len(spec.options), 2), np.int64)]
+
+    def run(self, operands: Operands, upstream: float) -> Results:
+        """Compute."""
+        p, t = operands.predictions, operands.targets
+        loss = np.empty(self.out_shape, self.real) if self.want.loss else None
+        grad = self.new_gradient(self.want.grad, operands.grad_out)
+        hess = self.new_gradient(self.want.hess, operands.hess_out)
+        w = u = self.one
+        if self.weighted:
+            w = self.as_float(operands.sample_weight, self.real)
+            u = self.as_float(operands.grad_output, self.real)
+        lines = self._option_lines(operands) if operands.array_options else self.no_lines
+        p_layout, t_layout, g_layout, h_layout = self.layouts
+        bad = launch(
+            self.kernel, self.chunks,
+            self.size, address(p), p_layout, address(t), t_layout,
+            address(w), self.weight_layout, address(u), self.upstream_layout, upstream, self.mean,
+            address(self.values), address(lines[0]),
+            address_or_null(loss), address_or_null(grad), g_layout, address_or_null(hess), h_layout,
+        )  # fmt: skip
+        if bad != ALL_GOOD:
+            raise self._outside_domain(operands, bad)
+        return Results(loss, grad, hess)
+
+    def _option_lines(self, operands: Operands) -> list[Array]:
+        """Return the (address, layout) pairs of the options, and the arrays they point to."""
+        table = np.zeros((len(self.option_names), 2), np.int64)
+        kept = [table]
+        for k, name in enumerate(self.option_names):
+            if name in operands.array_options:
+                array = as_float(operands.array_options[name], self.real)
+                table[k] = address(array), self.option_layouts[name]
+                kept.append(array)
+        return kept
+
+    def _outside_domain(self, operands: Operands, bad: int) -> ValueError:
+        assert self.spec.domain is not None
+        where = tuple(int(i) for i in np.unravel_index(bad, self.shape))
+        p = as_float(operands.predictions, np.dtype(np.float64))[where]
+        t = as_float(operands.targets, np.dtype(np.float64))[where]
+        return ValueError(
+            f"{self.spec.name} expects {self.spec.domain.expected}; at {where} the prediction "
+            f"is {p:g} and the target {t:g}"
+        )

@@ -1,0 +1,42 @@
+"""What a kernel is compiled for: dtypes and the parts that are present, never sizes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastloss.losses.softmax import Link
+
+
+class Outputs(NamedTuple):
+    """What a kernel writes; `per_example`: one loss each, instead of their sum or mean."""
+
+    loss: bool
+    grad: bool
+    hess: bool
+    per_example: bool
+
+
+class PointwiseVariant(NamedTuple):
+    """Of the element-wise kernel; `array_options` tells of each option if it is an array."""
+
+    predictions: str
+    targets: str
+    weighted: bool
+    array_options: tuple[bool, ...]
+    outputs: Outputs
+
+
+class ClassVariant(NamedTuple):
+    """Of the kernels over classes.
+
+    `soft`: probability targets, of dtype `targets`. `mass`: there is probability mass beside
+    a class index (soft targets or smoothing). `class_weight`: that mass is weighted by class.
+    """
+
+    predictions: str
+    targets: str
+    soft: bool
+    mass: bool
+    class_weight: bool
+    link: Link | None
+    outputs: Outputs

@@ -1,0 +1,96 @@
+"""The elementary functions that the formulas of the losses are written with.
+
+Each is an ordinary Python function, so a formula runs, and can be read and tested, as plain
+Python. A target gives the first group an implementation of its own (`fastloss/cpu/math.py`
+for the CPU: arithmetic that LLVM vectorises); the second group is composed from the first
+and is the same on every target.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba.extending import register_jitable
+
+# --- implemented by each target ---------------------------------------------------------
+
+
+def const(value: float, like: float) -> float:
+    """Return the literal `value` in the type of `like`.
+
+    A bare float literal is a float64 to Numba and would lift float32 arithmetic with it.
+    """
+    return value
+
+
+def exp(x: float) -> float:
+    """e^x over the whole range, subnormal results included."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def exp_nonpositive(x: float) -> float:
+    """e^x for x <= 0, the exponential of a softmax: results below the normal range are 0."""
+    return exp(x)
+
+
+def expm1(x: float) -> float:
+    """e^x - 1 without cancellation near 0."""
+    try:
+        return math.expm1(x)
+    except OverflowError:
+        return math.inf
+
+
+def log(x: float) -> float:
+    """Natural logarithm: -inf at 0, nan below."""
+    if x > 0:
+        return math.log(x)
+    return -math.inf if x == 0 else math.nan
+
+
+def log1p(x: float) -> float:
+    """log(1 + x) without cancellation near 0: -inf at -1, nan below."""
+    if x > -1:
+        return math.log1p(x)
+    return -math.inf if x == -1 else math.nan
+
+
+def maximum(a: float, b: float) -> float:
+    """The larger of the two, nan if either is nan."""
+    if a != a or b != b:
+        return math.nan
+    return a if a > b else b
+
+
+# --- composed, the same everywhere ------------------------------------------------------
+
+
+@register_jitable(forceinline=True)
+def tanh(x):  # type: ignore[no-untyped-def]
+    """Hyperbolic tangent, accurate also near 0."""
+    e = expm1(const(-2.0, x) * abs(x))
+    t = -e / (e + const(2.0, x))
+    return -t if x < const(0.0, x) else t
+
+
+@register_jitable(forceinline=True)
+def sigmoid(z):  # type: ignore[no-untyped-def]
+    """1 / (1 + e^-z), accurate in both tails."""
+    e = exp(-abs(z))
+    one = const(1.0, z)
+    return (e if z < const(0.0, z) else one) / (one + e)
+
+
+@register_jitable(forceinline=True)
+def softplus(z):  # type: ignore[no-untyped-def]
+    """log(1 + e^z), stable for every z."""
+    return maximum(z, const(0.0, z)) + log1p(exp(-abs(z)))
+
+
+@register_jitable(forceinline=True)
+def clamped_log(p):  # type: ignore[no-untyped-def]
+    """log(p), at least -100: PyTorch's rule for losses of probabilities."""
+    return maximum(log(p), const(-100.0, p))

@@ -1,0 +1,115 @@
+"""Element-wise losses out of scalar functions: the package's own and the user's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastloss.checks import number
+from fastloss.loss import Loss
+from fastloss.spec import Domain, Formula, Option, PointwiseSpec
+
+#: What a parameter of a user's loss may be: any finite number, or an array.
+_ANY_NUMBER = number(array=True)
+
+
+def pointwise_loss(
+    name: str,
+    value: Formula,
+    grad: Formula,
+    hess: Formula | None = None,
+    params: Iterable[Any] | Mapping[str, float] = (),
+    *,
+    domain: Domain | None = None,
+    doc: str | None = None,
+) -> Loss:
+    """Make an element-wise loss out of scalar Python functions.
+
+    The functions are compiled by Numba into the same kernels as the package's own losses,
+    and the result has everything those have: dtypes, layouts, reductions, weights, threads.
+
+    Parameters
+    ----------
+    name : str
+        The name of the loss in errors and listings.
+    value, grad, hess : callable
+        ``f(prediction, target, *params)``: the loss of one element, its derivative by the
+        prediction, and its second derivative; the last may be left out, then `grad_and_hess`
+        is refused. They may use ``math`` and whatever else Numba compiles; the functions of
+        `fastloss.jit` are faster, because loops over them vectorise. A bare float literal is
+        a float64 to Numba: ``fastloss.jit.const(0.5, prediction)`` keeps float32 arithmetic.
+    params : iterable or mapping, default ()
+        The options of the loss: names whose defaults are those in the signature of `value`,
+        or (name, default) pairs. Given in a call as keywords, as numbers or as arrays that
+        broadcast against the predictions.
+    domain : Domain, optional
+        Which values the loss accepts.
+    doc : str, optional
+        The docstring of the loss; default: that of `value`.
+
+    Returns
+    -------
+    Loss
+        The new loss. It is not added to `fastloss.losses()`.
+
+    Raises
+    ------
+    TypeError
+        If a function is missing or does not take two arguments and the parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastloss as fl
+    >>> def value(p, t, scale=1.0):
+    ...     return scale * abs(p - t) ** 3
+    >>> def grad(p, t, scale=1.0):
+    ...     return 3 * scale * abs(p - t) * (p - t)
+    >>> cubic = fl.pointwise_loss("cubic", value, grad, params=("scale",))
+    >>> float(cubic(np.array([1.0, 3.0]), np.array([0.0, 1.0]), scale=2.0))
+    9.0
+    """
+    functions = [getattr(f, "py_func", f) for f in (value, grad, hess)]
+    options = tuple(_option(functions[0], entry) for entry in _entries(params))
+    for role, function in zip(("value", "grad", "hess"), functions, strict=True):
+        if function is not None or role != "hess":
+            _check_signature(name, role, function, len(options))
+    spec = PointwiseSpec(name, functions[0], functions[1], functions[2], options, domain)
+    return Loss(spec, doc if doc is not None else inspect.getdoc(functions[0]))
+
+
+def _entries(params: Iterable[Any] | Mapping[str, float]) -> list[Any]:
+    if isinstance(params, str):
+        return [params]
+    return list(params.items()) if isinstance(params, Mapping) else list(params)
+
+
+def _option(value: Formula, entry: Any) -> Option:
+    """Return the option that an entry of `params` stands for."""
+    if isinstance(entry, Option):
+        return entry
+    if isinstance(entry, str):
+        default = inspect.signature(value).parameters.get(entry)
+        if default is None or default.default is inspect.Parameter.empty:
+            raise TypeError(
+                f"parameter {entry!r} has no default; give one in the signature of value, or "
+                f"as ({entry!r}, default)"
+            )
+        return Option(entry, default.default, _ANY_NUMBER)
+    try:
+        name, default_value = entry
+    except (TypeError, ValueError):
+        raise TypeError(f"params takes names or (name, default) pairs, not {entry!r}") from None
+    return Option(name, default_value, _ANY_NUMBER)
+
+
+def _check_signature(name: str, role: str, function: Any, n_params: int) -> None:
+    if not callable(function):
+        raise TypeError(f"{name}: {role} must be a function, not {type(function).__name__}")
+    try:
+        inspect.signature(function).bind(*range(2 + n_params))
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: {role} must take (prediction, target) and {n_params} parameters: {error}"
+        ) from None
