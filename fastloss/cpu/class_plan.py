@@ -8,7 +8,7 @@ import numpy as np
 
 from fastloss.checks import class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
-from fastloss.cpu.examples import ALL_GOOD, INDEX_KINDS, NOT_INDICES
+from fastloss.cpu.examples import ALL_GOOD, NOT_INDICES
 from fastloss.cpu.plan import CpuPlan, address, address_or_null, c_strides
 from fastloss.cpu.threads import launch
 from fastloss.cpu.variant import ClassVariant
@@ -40,8 +40,8 @@ class ClassPlan(CpuPlan):
             options.get("z_loss", 0.0), scale, 0.0 if cap is None else cap,
         )  # fmt: skip
         soft = name_of(t.dtype) in FLOATS
-        kind = (NOT_INDICES, 0) if soft else INDEX_KINDS[name_of(t.dtype)]
-        self.target_kind = (*kind, options["ignore_index"])
+        index_size = NOT_INDICES if soft else t.itemsize
+        self.indices = (index_size, t.dtype.kind == "i", options["ignore_index"])
         mass = soft or smoothing > 0.0
         variant = ClassVariant(
             name_of(p.dtype),
@@ -96,7 +96,7 @@ class ClassPlan(CpuPlan):
             self.kernel, self.chunks,
             self.examples, self.classes, self.lanes, self.per_chunk,
             address(operands.predictions), x_step, x_layout,
-            address(operands.targets), t_step, t_layout, *self.target_kind,
+            address(operands.targets), t_step, t_layout, *self.indices,
             address_or_null(class_weight), address_or_null(class_weight_real),
             address_or_null(w), self.weight_layout, address_or_null(u), self.upstream_layout,
             upstream, self.mean, *self.numbers,
@@ -111,7 +111,7 @@ class ClassPlan(CpuPlan):
         where = tuple(int(i) for i in np.unravel_index(bad, self.loss_shape))
         return IndexError(
             f"{self.name}: the class index at position {where} is {operands.targets[where]}, "
-            f"expected 0 <= index < C = {self.classes} or ignore_index = {self.target_kind[2]}"
+            f"expected 0 <= index < C = {self.classes} or ignore_index = {self.indices[2]}"
         )
 
 

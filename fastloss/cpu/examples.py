@@ -13,36 +13,12 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastloss.cpu.memory import (
-    STORAGE,
-    inline,
-    load_float64,
-    load_int8,
-    load_int16,
-    load_int32,
-    load_int64,
-    load_uint8,
-    load_uint16,
-    load_uint32,
-    offset_of,
-)
+from fastloss.cpu.memory import STORAGE, inline, load_float64, load_index, offset_of
 from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import real_dtype
 
-#: How `read_index` tells the integer dtypes apart, and their sizes.
-INDEX_KINDS = {
-    "int64": (0, 8),
-    "int32": (1, 4),
-    "int16": (2, 2),
-    "int8": (3, 1),
-    "uint8": (4, 1),
-    "uint16": (5, 2),
-    "uint32": (6, 4),
-    "uint64": (7, 8),
-}
-
-#: The kind of probability targets.
-NOT_INDICES = -1
+#: In the place of the size of a class index: the targets are probabilities.
+NOT_INDICES = 0
 
 #: Examples that one chunk of the first pass looks at.
 SCAN_CHUNK = 16384
@@ -51,27 +27,10 @@ SCAN_CHUNK = 16384
 ALL_GOOD = -1
 
 
-@register_jitable
-def read_index(address, kind, size, layout, i):
-    """The class index of example `i`, as int64."""
-    item = address + offset_of(layout, i, size)
-    if kind == 0:
-        return load_int64(item, 0)
-    if kind == 1:
-        return np.int64(load_int32(item, 0))
-    if kind == 2:
-        return np.int64(load_int16(item, 0))
-    if kind == 3:
-        return np.int64(load_int8(item, 0))
-    if kind == 4:
-        return np.int64(load_uint8(item, 0))
-    if kind == 5:
-        return np.int64(load_uint16(item, 0))
-    if kind == 6:
-        return np.int64(load_uint32(item, 0))
-    index = load_int64(item, 0)
-    # A uint64 beyond int64 is no class.
-    return index if index >= 0 else np.int64(np.iinfo(np.int64).max)
+@inline
+def read_index(address, size, signed, layout, i):
+    """The class index of example `i`; a uint64 beyond int64 is no class, so it may wrap."""
+    return load_index(address + offset_of(layout, i, size), size, signed)
 
 
 @inline
@@ -81,17 +40,17 @@ def read_weight(address, layout, i):
 
 
 @register_jitable
-def scan_chunk(c, n, classes, t, kind, size, t_layout, ignore_index, class_weight, w, w_layout):
+def scan_chunk(c, n, classes, t, t_size, t_signed, t_layout, ignore_index, class_weight, w, w_layout):
     """(number of the first example whose index is no class or ALL_GOOD, sum of the weights).
 
-    `kind` NOT_INDICES stands for probability targets, where there is nothing to check.
+    `t_size` NOT_INDICES stands for probability targets, where there is nothing to check.
     """
     first_bad = ALL_GOOD
     total = 0.0
     for i in range(c * SCAN_CHUNK, min(n, c * SCAN_CHUNK + SCAN_CHUNK)):
         weight = read_weight(w, w_layout, i)
-        if kind != NOT_INDICES:
-            y = read_index(t, kind, size, t_layout, i)
+        if t_size != NOT_INDICES:
+            y = read_index(t, t_size, t_signed, t_layout, i)
             if y == ignore_index:
                 weight = 0.0
             elif y < 0 or y >= classes:
@@ -120,8 +79,8 @@ class ClassCall(NamedTuple):
     t: int
     t_step: int
     t_layout: int
-    t_kind: int
     t_size: int
+    t_signed: bool
     ignore_index: int
     class_weight: int  # float64
     class_weight_real: int
@@ -154,9 +113,9 @@ def upstream_of(call, i):
 def target_of(call, i):
     """(class index or -1, weight of the index, weight of the example); ignored: weight 0."""
     weight = read_weight(call.w, call.w_layout, i)
-    if call.t_kind == NOT_INDICES:
+    if call.t_size == NOT_INDICES:
         return np.int64(-1), 0.0, weight
-    y = read_index(call.t, call.t_kind, call.t_size, call.t_layout, i)
+    y = read_index(call.t, call.t_size, call.t_signed, call.t_layout, i)
     if y == call.ignore_index:
         return np.int64(-1), 0.0, 0.0
     return y, call.keep * read_weight(call.class_weight, 0, y), weight
@@ -173,7 +132,7 @@ def class_kernel(chunk: Callable[..., Any], variant: ClassVariant) -> Callable[.
     LOSS, _, _, PER_EXAMPLE = variant.outputs
 
     def kernel(
-        n, classes, lanes, per_chunk, x, x_step, x_layout, t, t_step, t_layout, t_kind, t_size,
+        n, classes, lanes, per_chunk, x, x_step, x_layout, t, t_step, t_layout, t_size, t_signed,
         ignore_index, class_weight, class_weight_real, w, w_layout, u, u_layout, upstream, mean,
         keep, spread, z_loss, logit_scale, logit_softcap,
         loss, g, g_step, g_layout, h, h_step, h_layout,
@@ -184,7 +143,7 @@ def class_kernel(chunk: Callable[..., Any], variant: ClassVariant) -> Callable[.
         weights = np.empty(scans)
         for c in prange(scans):
             bad[c], weights[c] = scan_chunk(
-                c, n, classes, t, t_kind, t_size, t_layout, ignore_index, class_weight, w, w_layout
+                c, n, classes, t, t_size, t_signed, t_layout, ignore_index, class_weight, w, w_layout
             )
         for c in range(scans):
             if bad[c] != ALL_GOOD:
@@ -196,8 +155,8 @@ def class_kernel(chunk: Callable[..., Any], variant: ClassVariant) -> Callable[.
         sums = np.empty(chunks)
         for c in prange(chunks):
             call = ClassCall(
-                n, classes, lanes, per_chunk, x, x_step, x_layout, t, t_step, t_layout, t_kind,
-                t_size, ignore_index, class_weight, class_weight_real, w, w_layout, u, u_layout,
+                n, classes, lanes, per_chunk, x, x_step, x_layout, t, t_step, t_layout, t_size,
+                t_signed, ignore_index, class_weight, class_weight_real, w, w_layout, u, u_layout,
                 outer, keep, spread, z_loss, logit_scale, logit_softcap,
                 loss, g, g_step, g_layout, h, h_step, h_layout,
             )  # fmt: skip

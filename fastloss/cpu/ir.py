@@ -77,6 +77,28 @@ def cast_like(typingctx, value, like):
     return like(value, like), codegen
 
 
+@intrinsic
+def pick(typingctx, single, double, like):
+    """The one of two constants that is meant for the precision of `like`."""
+
+    def codegen(context, builder, signature, args):
+        is_single = signature.return_type == types.float32
+        kind = signature.args[0 if is_single else 1]
+        return context.cast(builder, args[0 if is_single else 1], kind, signature.return_type)
+
+    return like(single, double, like), codegen
+
+
+@intrinsic
+def is_single(typingctx, x):
+    """Whether `x` is a float32; a constant, so LLVM drops the branch not taken."""
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.boolean, x == types.float32)
+
+    return types.boolean(x), codegen
+
+
 # --- the bits of a float ----------------------------------------------------------------
 
 
@@ -185,6 +207,34 @@ def make_store(kind, encode=None, *, streamed=True):
         return types.void(types.int64, types.int64, kind), codegen
 
     return store
+
+
+@intrinsic
+def load_index(typingctx, address, size, signed):
+    """The integer of `size` bytes at `address`, as int64; a uint64 beyond it is negative."""
+
+    def codegen(context, builder, signature, args):
+        address, size, signed = args
+        done = builder.append_basic_block("done")
+        result = []
+        switch = builder.switch(size, done)
+        result.append((ir.Constant(I64, 0), builder.block))
+        for bits in (8, 16, 32, 64):
+            block = builder.append_basic_block(f"load{bits}")
+            switch.add_case(I64(bits // 8), block)
+            builder.position_at_end(block)
+            raw = read(builder, address, I64(0), ir.IntType(bits), True)
+            if bits < 64:
+                raw = builder.select(signed, builder.sext(raw, I64), builder.zext(raw, I64))
+            result.append((raw, builder.block))
+            builder.branch(done)
+        builder.position_at_end(done)
+        index = builder.phi(I64)
+        for value, block in result:
+            index.add_incoming(value, block)
+        return index
+
+    return types.int64(types.int64, types.int64, types.boolean), codegen
 
 
 # --- 16-bit floats ----------------------------------------------------------------------

@@ -12,7 +12,8 @@ from numba.core import types
 from numba.extending import overload, register_jitable
 
 from fastloss import elementary
-from fastloss.cpu.ir import cast_like, muladd, pow2, roundeven, split_exponent
+from fastloss.cpu.ir import cast_like as real
+from fastloss.cpu.ir import is_single, muladd, pick, pow2, roundeven, split_exponent
 
 # A call that LLVM finds too large to inline would keep the loop around it scalar.
 INLINE = {"forceinline": True}
@@ -41,31 +42,8 @@ def on_cpu(stub):
 @overload(elementary.const, target="cpu", jit_options=INLINE)
 def _const(value, like):
     if isinstance(like, types.Float):
-        return lambda value, like: cast_like(value, like)
+        return lambda value, like: real(value, like)
     return lambda value, like: float(value)
-
-
-@register_jitable(forceinline=True)
-def real(value, like):
-    """A literal in the precision of `like`; folded by LLVM."""
-    return cast_like(value, like)
-
-
-def is_single(x):
-    """Whether `x` is a float32, known when a kernel is compiled."""
-    raise NotImplementedError
-
-
-@overload(is_single, target="cpu", jit_options=INLINE)
-def _is_single(x):
-    single = x == types.float32
-    return lambda x: single
-
-
-@register_jitable(forceinline=True)
-def pick(single, double, like):
-    """The constant for the precision of `like`; the choice is folded by LLVM."""
-    return cast_like(single if is_single(like) else double, like)
 
 
 # --- exponentials -----------------------------------------------------------------------

@@ -188,6 +188,12 @@ STORAGE = {
 }
 
 
+@inline
+def load_index(address, size, signed):
+    """The integer of `size` bytes at `address`, as int64."""
+    return ir.load_index(address, size, signed)
+
+
 # --- layouts ----------------------------------------------------------------------------
 # A layout record is a row of int64: ndim, the shape, the strides in bytes; C order.
 
