@@ -21,9 +21,7 @@ REDUCTIONS = ("none", "sum", "mean")
 def check_reduction(loss: str, reduction: Any) -> None:
     """Refuse a reduction that does not exist."""
     if not isinstance(reduction, str) or reduction not in REDUCTIONS:
-        raise ValueError(
-            f'{loss}: reduction must be "none", "sum" or "mean", not {reduction!r}'
-        )
+        raise ValueError(f'{loss}: reduction must be "none", "sum" or "mean", not {reduction!r}')
 
 
 def fill_options(
@@ -222,8 +220,7 @@ def _check_array_options(loss: str, operands: Operands) -> None:
 def _check_broadcast(role: str, array: Array, shape: tuple[int, ...], of: str) -> None:
     extra = array.ndim - len(shape)
     fits = extra <= 0 and all(
-        given in (1, wanted)
-        for given, wanted in zip(array.shape[::-1], shape[::-1], strict=False)
+        given in (1, wanted) for given, wanted in zip(array.shape[::-1], shape[::-1], strict=False)
     )
     if not fits:
         raise ValueError(

@@ -1,5 +1,8 @@
-"""The kinds of array that need no library of their own: NumPy's, and whatever hands over
-memory by DLPack, `__array_interface__`, `__cuda_array_interface__` or the buffer protocol."""
+"""The kinds of array that need no library of their own here.
+
+NumPy's, and whatever hands over memory by DLPack, `__array_interface__`,
+`__cuda_array_interface__` or the buffer protocol.
+"""
 
 from __future__ import annotations
 

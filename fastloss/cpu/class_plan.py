@@ -9,7 +9,7 @@ import numpy as np
 from fastloss.checks import class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
 from fastloss.cpu.examples import ALL_GOOD, NOT_INDICES
-from fastloss.cpu.plan import CpuPlan, address, address_or_null, c_strides
+from fastloss.cpu.plan import CpuPlan, address, address_or_null
 from fastloss.cpu.threads import launch
 from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import FLOATS, name_of
@@ -52,8 +52,8 @@ class ClassPlan(CpuPlan):
             link_of(scale, cap) if spec.from_logits else None,
             self.outputs,
         )
-        # Where no array is given for a gradient, it will be a new one in C order.
-        new = (p.shape, c_strides(p.shape, p.itemsize), p.itemsize)
+        # Where no array is given for a gradient, it will be a new one in the order of p.
+        new = (p.shape, self.new_strides(), p.itemsize)
         wholes = [
             (a.shape, a.strides, a.itemsize) if a is not None else new
             for a in (p, t if soft else None, operands.grad_out, operands.hess_out)

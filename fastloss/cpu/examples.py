@@ -29,7 +29,7 @@ ALL_GOOD = -1
 
 @inline
 def read_index(address, size, signed, layout, i):
-    """The class index of example `i`; a uint64 beyond int64 is no class, so it may wrap."""
+    """The class index of example `i`."""
     return load_index(address + offset_of(layout, i, size), size, signed)
 
 
@@ -40,7 +40,9 @@ def read_weight(address, layout, i):
 
 
 @register_jitable
-def scan_chunk(c, n, classes, t, t_size, t_signed, t_layout, ignore_index, class_weight, w, w_layout):
+def scan_chunk(
+    c, n, classes, t, t_size, t_signed, t_layout, ignore_index, class_weight, w, w_layout
+):
     """(number of the first example whose index is no class or ALL_GOOD, sum of the weights).
 
     `t_size` NOT_INDICES stands for probability targets, where there is nothing to check.
@@ -143,12 +145,26 @@ def class_kernel(chunk: Callable[..., Any], variant: ClassVariant) -> Callable[.
         weights = np.empty(scans)
         for c in prange(scans):
             bad[c], weights[c] = scan_chunk(
-                c, n, classes, t, t_size, t_signed, t_layout, ignore_index, class_weight, w, w_layout
+                c,
+                n,
+                classes,
+                t,
+                t_size,
+                t_signed,
+                t_layout,
+                ignore_index,
+                class_weight,
+                w,
+                w_layout,
             )
         for c in range(scans):
             if bad[c] != ALL_GOOD:
                 return bad[c]
-        denominator = weights.sum() if mean else 1.0
+        denominator = 1.0
+        if mean:
+            denominator = 0.0
+            for c in range(scans):
+                denominator += weights[c]
         outer = upstream / denominator if denominator != 0.0 else 0.0
 
         chunks = (n + per_chunk - 1) // per_chunk

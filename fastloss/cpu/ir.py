@@ -211,7 +211,7 @@ def make_store(kind, encode=None, *, streamed=True):
 
 @intrinsic
 def load_index(typingctx, address, size, signed):
-    """The integer of `size` bytes at `address`, as int64; a uint64 beyond it is negative."""
+    """The integer of `size` bytes at `address`, as int64, which a larger uint64 saturates."""
 
     def codegen(context, builder, signature, args):
         address, size, signed = args
@@ -226,6 +226,9 @@ def load_index(typingctx, address, size, signed):
             raw = read(builder, address, I64(0), ir.IntType(bits), True)
             if bits < 64:
                 raw = builder.select(signed, builder.sext(raw, I64), builder.zext(raw, I64))
+            else:
+                fits = builder.or_(signed, builder.icmp_signed(">=", raw, I64(0)))
+                raw = builder.select(fits, raw, I64(2**63 - 1))
             result.append((raw, builder.block))
             builder.branch(done)
         builder.position_at_end(done)

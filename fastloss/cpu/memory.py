@@ -50,6 +50,8 @@ _peek_int64 = ir.make_load(types.int64, ir.I64, streamed=False)
 _peek_int32 = ir.make_load(types.int32, ir.I32, streamed=False)
 _peek_int16 = ir.make_load(types.int16, ir.I16, streamed=False)
 _peek_int8 = ir.make_load(types.int8, ir.I8, streamed=False)
+_poke_float64 = ir.make_store(types.float64, streamed=False)
+_poke_float32 = ir.make_store(types.float32, streamed=False)
 _poke_int64 = ir.make_store(types.int64, streamed=False)
 _poke_int32 = ir.make_store(types.int32, streamed=False)
 _poke_int16 = ir.make_store(types.int16, streamed=False)
@@ -158,22 +160,43 @@ def peek_bfloat16(address, i):
     return _peek_bfloat16(address, i)
 
 
+@inline
+def peek_int32(address, i):
+    return _peek_int32(address, i)
+
+
+@inline
+def poke_float64(address, i, value):
+    _poke_float64(address, i, value)
+
+
+@inline
+def poke_float32(address, i, value):
+    _poke_float32(address, i, value)
+
+
+@inline
+def poke_int32(address, i, value):
+    _poke_int32(address, i, value)
+
+
 class Storage(NamedTuple):
     """How a dtype lies in memory: its size, and how one element is read and written.
 
-    `peek` is a load that stays where it is written in the code, before or after the stores
-    of results around it; `load` may be moved across them.
+    `load` and `store` stream inputs in and results out: LLVM may move one across the other.
+    `peek` and `poke` stay where they are written, for memory that is both written and read.
     """
 
     itemsize: int
     load: Callable
     store: Callable | None = None
     peek: Callable | None = None
+    poke: Callable | None = None
 
 
 STORAGE = {
-    "float64": Storage(8, load_float64, store_float64, peek_float64),
-    "float32": Storage(4, load_float32, store_float32, peek_float32),
+    "float64": Storage(8, load_float64, store_float64, peek_float64, poke_float64),
+    "float32": Storage(4, load_float32, store_float32, peek_float32, poke_float32),
     "float16": Storage(2, load_float16, store_float16, peek_float16),
     "bfloat16": Storage(2, load_bfloat16, store_bfloat16, peek_bfloat16),
     "int8": Storage(1, load_int8),
@@ -192,6 +215,12 @@ STORAGE = {
 def load_index(address, size, signed):
     """The integer of `size` bytes at `address`, as int64."""
     return ir.load_index(address, size, signed)
+
+
+@register_jitable
+def keep_alive(scratch):
+    """Use an array whose address is in use; Numba frees it after its own last use."""
+    return scratch.size
 
 
 # --- layouts ----------------------------------------------------------------------------

@@ -50,17 +50,22 @@ class CpuPlan:
         self.out_shape = loss_shape if self.per_example else ()
         self.shape = operands.predictions.shape
         self.dtype = operands.predictions.dtype
+        self.memory_order = memory_order(operands.predictions)
         self.outputs = Outputs(
             request.want.loss,
             request.want.grad,
             request.want.hess,
             self.per_example and request.want.loss,
         )
+        #: The order in which a kernel walks the axes of the layouts; None for C order.
+        self.walk_order: tuple[int, ...] | None = None
         self._records: list[Array] = []
 
     def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
         """Return the address of a layout record that lives as long as the plan, or 0."""
-        record = layout_record(shape, strides, itemsize)
+        record = layout_record(
+            permuted(shape, self.walk_order), permuted(strides, self.walk_order), itemsize
+        )
         if record is None:
             return 0
         self._records.append(record)
@@ -74,17 +79,46 @@ class CpuPlan:
             strides = c_strides(shape, itemsize)
         else:
             shape, strides = array.shape, array.strides
-        return self.layout(self.loss_shape, broadcast_strides(shape, strides, self.loss_shape), itemsize)
+        return self.layout(
+            self.loss_shape, broadcast_strides(shape, strides, self.loss_shape), itemsize
+        )
 
     def new_gradient(self, wanted: bool, given: Array | None) -> Array | None:
         """Return the array that a gradient is written to."""
-        if not wanted:
-            return None
-        return np.empty(self.shape, self.dtype) if given is None else given
+        if not wanted or given is not None:
+            return given
+        if self.memory_order is None:
+            return np.empty(self.shape, self.dtype)
+        return new_in_order(self.shape, self.dtype, self.memory_order)
+
+    def new_strides(self) -> tuple[int, ...]:
+        """Return the strides of a new gradient."""
+        order = self.memory_order
+        packed = c_strides(permuted(self.shape, order), self.dtype.itemsize)
+        return packed if order is None else permuted(packed, tuple(np.argsort(order)))
 
     def as_float(self, array: Array | None, dtype: np.dtype[Any]) -> Array:
         """Return weights as `dtype`; a single 1 where there are none."""
         return np.ones(1, dtype) if array is None else as_float(array, dtype)
+
+
+def memory_order(array: Array) -> tuple[int, ...] | None:
+    """Return the axes from the slowest to the fastest in memory; None for C order."""
+    if array.flags.c_contiguous:
+        return None
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    return None if order == list(range(array.ndim)) else tuple(order)
+
+
+def new_in_order(shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...]) -> Array:
+    """Return a new array whose axes lie in memory in this order."""
+    packed = np.empty([shape[axis] for axis in order], dtype)
+    return packed.transpose(np.argsort(order))
+
+
+def permuted(values: tuple[int, ...], order: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return a shape or strides with the axes in this order."""
+    return values if order is None else tuple(values[axis] for axis in order)
 
 
 def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, kernel, vector_math
 from fastloss.cpu.fingerprint import fingerprint
-from fastloss.cpu.memory import STORAGE, deliver, fetch, inline, load_int64, place
+from fastloss.cpu.memory import STORAGE, deliver, fetch, inline, keep_alive, load_int64, place
 from fastloss.cpu.variant import PointwiseVariant
 from fastloss.cpu.vector import mix_tuple, read_tuple, running_sum
 from fastloss.dtypes import EPS, real_dtype
@@ -50,10 +50,10 @@ def _make(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
     value, grad = inline(spec.value), inline(spec.grad)
     hess = inline(spec.hess or spec.grad)
     valid = inline(spec.domain.valid if spec.domain else everything)
-    p_size, load_p, store_p, _ = STORAGE[variant.predictions]
-    t_size, load_t, _, _ = STORAGE[variant.targets]
+    p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
+    t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
-    real_size, load_real, store_real, _ = STORAGE[real.__name__]
+    real_size, load_real, store_real, *_ = STORAGE[real.__name__]
     n_options = len(spec.options)
     where = tuple(0 if is_array else None for is_array in variant.array_options)
     tolerance = 4.0 * EPS[variant.predictions]
@@ -122,6 +122,7 @@ def _make(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
                         p_line = fetch(p, p_layout, start, m, p_size, b)
                         t_line = fetch(t, t_layout, start, m, t_size, b + LINE)
                         first[c] = first_invalid(start, m, p_line, t_line)
+                keep_alive(buffer)
             for c in range(chunks):
                 if first[c] != ALL_GOOD:
                     return first[c]
@@ -138,6 +139,7 @@ def _make(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
                     for i in range(m):
                         part = running_sum(part, np.float64(load_real(line, i)))
                     weights[c] += part
+                keep_alive(buffer)
             denominator = weights.sum() if mean else 1.0
         scale = real(upstream / denominator) if denominator != 0.0 else real(0)
 
@@ -171,6 +173,8 @@ def _make(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
                     deliver(g_line, g, g_layout, start, m, p_size, b + 4 * LINE)
                 if HESS:
                     deliver(h_line, h, h_layout, start, m, p_size, b + 5 * LINE)
+            keep_alive(buffer)
+            keep_alive(addresses)
         if LOSS and not PER_ELEMENT:
             total = 0.0
             for c in range(chunks):

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float
-from fastloss.cpu.plan import CpuPlan, address, address_or_null
+from fastloss.cpu.plan import CpuPlan, address, address_or_null, new_in_order, permuted
 from fastloss.cpu.pointwise import ALL_GOOD, CHUNK, pointwise_kernel
 from fastloss.cpu.threads import launch
 from fastloss.cpu.variant import PointwiseVariant
@@ -33,6 +33,8 @@ class PointwisePlan(CpuPlan):
         self.kernel = pointwise_kernel(spec, variant)
         self.size = p.size
         self.chunks = -(-p.size // CHUNK)
+        # Along the memory of the predictions, so that arrays in Fortran order are contiguous.
+        self.walk_order = self.memory_order
         self.layouts = [
             0 if a is None else self.layout(a.shape, a.strides, a.itemsize)
             for a in (p, t, operands.grad_out, operands.hess_out)
@@ -52,7 +54,7 @@ class PointwisePlan(CpuPlan):
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""
         p, t = operands.predictions, operands.targets
-        loss = np.empty(self.out_shape, self.real) if self.want.loss else None
+        loss = self.new_loss() if self.want.loss else None
         grad = self.new_gradient(self.want.grad, operands.grad_out)
         hess = self.new_gradient(self.want.hess, operands.hess_out)
         w = u = self.one
@@ -72,6 +74,12 @@ class PointwisePlan(CpuPlan):
             raise self._outside_domain(operands, bad)
         return Results(loss, grad, hess)
 
+    def new_loss(self) -> Array:
+        """Return the array that the loss is written to, in the order of the walk."""
+        if self.walk_order is None or not self.per_example:
+            return np.empty(self.out_shape, self.real)
+        return new_in_order(self.shape, self.real, self.walk_order)
+
     def _option_lines(self, operands: Operands) -> list[Array]:
         """Return the (address, layout) pairs of the options, and the arrays they point to."""
         table = np.zeros((len(self.option_names), 2), np.int64)
@@ -85,7 +93,9 @@ class PointwisePlan(CpuPlan):
 
     def _outside_domain(self, operands: Operands, bad: int) -> ValueError:
         assert self.spec.domain is not None
-        where = tuple(int(i) for i in np.unravel_index(bad, self.shape))
+        order = self.walk_order or tuple(range(len(self.shape)))
+        walked = np.unravel_index(bad, permuted(self.shape, order))
+        where = tuple(int(walked[order.index(axis)]) for axis in range(len(order)))
         p = as_float(operands.predictions, np.dtype(np.float64))[where]
         t = as_float(operands.targets, np.dtype(np.float64))[where]
         return ValueError(

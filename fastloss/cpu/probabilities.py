@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, kernel, vector_math
 from fastloss.cpu.examples import class_kernel, target_of, upstream_of
-from fastloss.cpu.memory import STORAGE, deliver, fetch, offset_of, place
+from fastloss.cpu.memory import STORAGE, deliver, fetch, keep_alive, offset_of, place
 from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_sum
 from fastloss.dtypes import real_dtype
@@ -42,10 +42,10 @@ def class_kernel_for(variant: ClassVariant) -> Kernel:
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
-    x_size, load_x, store_x, peek_x = STORAGE[variant.predictions]
-    t_size, load_t, _, _ = STORAGE[variant.targets]
+    x_size, load_x, store_x, peek_x, _ = STORAGE[variant.predictions]
+    t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
-    _, load_real, store_real, _ = STORAGE[real.__name__]
+    _, load_real, store_real, *_ = STORAGE[real.__name__]
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     # Without mass beside it, the loss of a class index needs its own probability only.
@@ -148,6 +148,8 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 deliver(g_row, g, g_line, 0, classes, x_size, g_buffer)
             if HESS:
                 deliver(h_row, h, h_line, 0, classes, x_size, h_buffer)
+        keep_alive(lines)
+        keep_alive(buffers)
         return total
 
     return class_kernel(chunk, variant)

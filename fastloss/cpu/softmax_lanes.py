@@ -16,7 +16,17 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, kernel, vector_math
 from fastloss.cpu.examples import class_kernel, target_of, upstream_of
-from fastloss.cpu.memory import STORAGE, deliver, fetch, place
+from fastloss.cpu.memory import (
+    STORAGE,
+    deliver,
+    fetch,
+    keep_alive,
+    peek_float64,
+    peek_int32,
+    place,
+    poke_float64,
+    poke_int32,
+)
 from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_max
 from fastloss.dtypes import real_dtype
@@ -63,13 +73,14 @@ def class_kernel_for(variant: ClassVariant) -> Kernel:
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
-    x_size, load_x, store_x, _ = STORAGE[variant.predictions]
-    t_size, load_t, _, _ = STORAGE[variant.targets]
+    x_size, load_x, store_x, _, _ = STORAGE[variant.predictions]
+    t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
-    _, load_real, store_real, _ = STORAGE[real.__name__]
+    size, load_real, store_real, peek, poke = STORAGE[real.__name__]
     link, link_slope, link_curvature = variant.link
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
+    KEEP = GRAD or HESS
     # Only the softcap's slope depends on the logit itself, which the scratch does not keep.
     RAW = variant.link is SOFTCAPPED
 
@@ -77,33 +88,37 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     def read_logits(call, start, m, z, largest, buffer):
         """Read a tile of linked logits, and find the maximum of each example."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
-        largest[:] = -np.inf
+        for lane in range(m):
+            poke(largest, lane, real(-np.inf))
         for c in range(call.classes):
             line = fetch(call.x + c * call.x_step, call.x_layout, start, m, x_size, buffer)
-            row = z[c]
+            row = z + c * call.lanes * size
             for lane in range(m):
                 value = link(load_x(line, lane), scale, cap)
-                row[lane] = value
-                largest[lane] = running_max(largest[lane], value)
+                poke(row, lane, value)
+                poke(largest, lane, running_max(peek(largest, lane), value))
         for lane in range(m):
             # A row of masks only has no maximum to measure from.
-            largest[lane] = real(0) if largest[lane] == real(-np.inf) else largest[lane]
+            top = peek(largest, lane)
+            poke(largest, lane, real(0) if top == real(-np.inf) else top)
 
     @register_jitable
-    def exponentiate(z, e, m, largest, part, s):
+    def exponentiate(call, z, e, m, largest, part, s):
         """Sum the exponentials of each example; keep them where a derivative is wanted."""
-        s[:] = 0.0
-        for first in range(0, z.shape[0], SUM_BLOCK):
-            part[:] = 0.0
-            for c in range(first, min(z.shape[0], first + SUM_BLOCK)):
-                row, kept = z[c], e[c if GRAD or HESS else 0]
-                for lane in range(m):
-                    value = exp_nonpositive(row[lane] - largest[lane])
-                    part[lane] += value
-                    if GRAD or HESS:
-                        kept[lane] = value
+        for lane in range(m):
+            poke_float64(s, lane, 0.0)
+        for first in range(0, call.classes, SUM_BLOCK):
             for lane in range(m):
-                s[lane] += part[lane]
+                poke(part, lane, real(0))
+            for c in range(first, min(call.classes, first + SUM_BLOCK)):
+                row, kept = z + c * call.lanes * size, e + c * call.lanes * size
+                for lane in range(m):
+                    value = exp_nonpositive(peek(row, lane) - peek(largest, lane))
+                    poke(part, lane, peek(part, lane) + value)
+                    if KEEP:
+                        poke(kept, lane, value)
+            for lane in range(m):
+                poke_float64(s, lane, peek_float64(s, lane) + np.float64(peek(part, lane)))
 
     @register_jitable
     def read_class(call, c, start, m, buffer):
@@ -122,47 +137,53 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     def weigh(call, start, m, z, largest, mass, dot, buffer):
         """Sum the probability mass of each example, and its product with the logits."""
         keep, spread = real(call.keep), real(call.spread)
+        for lane in range(m):
+            poke_float64(mass, lane, 0.0)
+            poke_float64(dot, lane, 0.0)
         for c in range(call.classes):
             t_line, weight = read_class(call, c, start, m, buffer)
-            row = z[c]
+            row = z + c * call.lanes * size
             for lane in range(m):
                 p = mass_on(t_line, lane, weight, keep, spread)
-                mass[lane] += p
-                dot[lane] += class_dot(p, row[lane] - largest[lane])
+                shifted = peek(row, lane) - peek(largest, lane)
+                product = np.float64(class_dot(p, shifted))
+                poke_float64(mass, lane, peek_float64(mass, lane) + np.float64(p))
+                poke_float64(dot, lane, peek_float64(dot, lane) + product)
 
     @register_jitable
-    def write_derivatives(
-        call, start, m, e, y, live, onehot, inverse, slope, factor, x_buffer, t_buffer, g_buffer, h_buffer
-    ):
+    def write_derivatives(call, start, m, e, y, onehot, inverse, slope, factor, live, buffers):
         """Write the gradient, and the hessian, of a tile, class by class."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
         keep, spread = real(call.keep), real(call.spread)
         bend = real(2.0 * call.z_loss)
         zero, one = real(0), real(1)
+        line_size = call.lanes * 8
         for c in range(call.classes):
             x, g, h = call.x + c * call.x_step, call.g + c * call.g_step, call.h + c * call.h_step
-            t_line, weight = read_class(call, c, start, m, t_buffer)
+            t_line, weight = read_class(call, c, start, m, buffers)
+            x_buffer, g_buffer = buffers + line_size, buffers + 2 * line_size
+            h_buffer = buffers + 3 * line_size
             x_line = fetch(x, call.x_layout, start, m, x_size, x_buffer) if RAW else x
             g_line = place(g, call.g_layout, start, m, x_size, g_buffer) if GRAD else g
             h_line = place(h, call.h_layout, start, m, x_size, h_buffer) if HESS else h
-            kept = e[c]
+            kept = e + c * call.lanes * size
             for lane in range(m):
-                p = kept[lane] * inverse[lane]
-                by_z = slope[lane] * p
+                p = peek(kept, lane) * peek(inverse, lane)
+                by_z = peek(slope, lane) * p
                 if MASS:
                     by_z -= mass_on(t_line, lane, weight, keep, spread)
                 if not SOFT:
-                    by_z -= onehot[lane] if y[lane] == c else zero
+                    by_z -= peek(onehot, lane) if peek_int32(y, lane) == np.int32(c) else zero
                 raw = load_x(x_line, lane) if RAW else zero
                 chain = link_slope(raw, scale, cap)
+                f = peek(factor, lane)
+                dead = peek(live, lane) == zero
                 if GRAD:
-                    d = by_z * (factor[lane] * chain)
-                    store_x(g_line, lane, d if live[lane] != zero else zero)
+                    store_x(g_line, lane, zero if dead else by_z * (f * chain))
                 if HESS:
-                    second = slope[lane] * p * (one - p) + bend * p * p
+                    second = peek(slope, lane) * p * (one - p) + bend * p * p
                     bent = second * chain * chain + by_z * link_curvature(raw, scale, cap)
-                    d = factor[lane] * bent
-                    store_x(h_line, lane, d if live[lane] != zero else zero)
+                    store_x(h_line, lane, zero if dead else f * bent)
             if GRAD:
                 deliver(g_line, g, call.g_layout, start, m, x_size, g_buffer)
             if HESS:
@@ -172,56 +193,62 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     def chunk(call, first, last):
         """Compute the examples first .. last, tile by tile; return the sum of their losses."""
         lanes = call.lanes
-        z = np.empty((call.classes, lanes), real)
-        e = np.empty((call.classes if GRAD or HESS else 1, lanes), real)
-        reals = np.empty((7, lanes), real)
-        largest, part, inverse, slope = reals[0], reals[1], reals[2], reals[3]
-        factor, onehot, live = reals[4], reals[5], reals[6]
-        doubles = np.zeros((6, lanes), np.float64)
-        s, mass, dot, z_y = doubles[0], doubles[1], doubles[2], doubles[3]
-        hot, weight = doubles[4], doubles[5]
-        y = np.empty(lanes, np.int32)
-        buffers = np.empty((4, lanes * 8), np.uint8)
-        x_buffer, t_buffer = buffers[0].ctypes.data, buffers[1].ctypes.data
-        g_buffer, h_buffer = buffers[2].ctypes.data, buffers[3].ctypes.data
+        tile = call.classes * lanes * size
+        line = lanes * 8
+        scratch = np.empty((2 if KEEP else 1) * tile + 19 * line, np.uint8)
+        z = scratch.ctypes.data
+        e = z + tile if KEEP else z
+        lines = e + tile
+        s, mass, dot = lines, lines + line, lines + 2 * line
+        hot, weight, z_y, value = (
+            lines + 3 * line, lines + 4 * line, lines + 5 * line, lines + 6 * line,
+        )  # fmt: skip
+        y, largest, part = lines + 7 * line, lines + 8 * line, lines + 9 * line
+        onehot, inverse, slope = lines + 10 * line, lines + 11 * line, lines + 12 * line
+        factor, live = lines + 13 * line, lines + 14 * line
+        buffers = lines + 15 * line
         total = 0.0
         for start in range(first, last, lanes):
             m = min(lanes, last - start)
-            read_logits(call, start, m, z, largest, x_buffer)
+            read_logits(call, start, m, z, largest, buffers)
             for lane in range(m):
-                y[lane], hot[lane], weight[lane] = target_of(call, start + lane)
-                z_y[lane] = z[max(y[lane], 0), lane]
-            exponentiate(z, e, m, largest, part, s)
+                label, label_weight, example_weight = target_of(call, start + lane)
+                poke_int32(y, lane, np.int32(label))
+                poke_float64(hot, lane, label_weight)
+                poke_float64(weight, lane, example_weight)
+                at_label = peek(z + (max(label, 0) * lanes + lane) * size, 0)
+                poke_float64(z_y, lane, np.float64(at_label))
+            exponentiate(call, z, e, m, largest, part, s)
             if MASS:
-                mass[:] = 0.0
-                dot[:] = 0.0
-                weigh(call, start, m, z, largest, mass, dot, t_buffer)
+                weigh(call, start, m, z, largest, mass, dot, buffers)
             for lane in range(m):
-                log_s, top = log(s[lane]), np.float64(largest[lane])
+                log_s, top = log(peek_float64(s, lane)), np.float64(peek(largest, lane))
+                h = peek_float64(hot, lane)
+                w = peek_float64(weight, lane)
+                all_mass = peek_float64(mass, lane) if MASS else 0.0
+                all_dot = peek_float64(dot, lane) if MASS else 0.0
                 if LOSS:
-                    value = example_loss(
-                        log_s, top, z_y[lane], hot[lane], mass[lane], dot[lane], call.z_loss
-                    )
-                    z_y[lane] = value * weight[lane] if weight[lane] != 0.0 else 0.0
-                if GRAD or HESS:
-                    slope[lane] = example_slope(
-                        log_s, top, hot[lane], mass[lane], call.z_loss
-                    )
-                    inverse[lane] = 1.0 / s[lane]
-                    onehot[lane] = hot[lane]
-                    live[lane] = 0.0 if weight[lane] == 0.0 else 1.0
+                    at_label = peek_float64(z_y, lane)
+                    v = example_loss(log_s, top, at_label, h, all_mass, all_dot, call.z_loss)
+                    poke_float64(value, lane, v * w if w != 0.0 else 0.0)
+                if KEEP:
+                    poke(slope, lane, real(example_slope(log_s, top, h, all_mass, call.z_loss)))
+                    poke(inverse, lane, real(1.0 / peek_float64(s, lane)))
+                    poke(onehot, lane, real(h))
             if LOSS:
                 for lane in range(m):
-                    total += z_y[lane]
+                    total += peek_float64(value, lane)
                     if PER_EXAMPLE:
-                        store_real(call.loss, start + lane, real(z_y[lane]))
-            if GRAD or HESS:
+                        store_real(call.loss, start + lane, real(peek_float64(value, lane)))
+            if KEEP:
                 for lane in range(m):
-                    factor[lane] = weight[lane] * upstream_of(call, start + lane)
+                    w = peek_float64(weight, lane)
+                    poke(factor, lane, real(w * upstream_of(call, start + lane)))
+                    poke(live, lane, real(0) if w == 0.0 else real(1))
                 write_derivatives(
-                    call, start, m, e, y, live, onehot, inverse, slope, factor,
-                    x_buffer, t_buffer, g_buffer, h_buffer,
-                )  # fmt: skip
+                    call, start, m, e, y, onehot, inverse, slope, factor, live, buffers
+                )
+        keep_alive(scratch)
         return total
 
     return class_kernel(chunk, variant)

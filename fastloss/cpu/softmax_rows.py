@@ -46,10 +46,10 @@ def class_kernel_for(variant: ClassVariant) -> Kernel:
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
-    x_size, load_x, store_x, peek_x = STORAGE[variant.predictions]
-    t_size, load_t, _, _ = STORAGE[variant.targets]
+    x_size, load_x, store_x, peek_x, _ = STORAGE[variant.predictions]
+    t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
-    _, load_real, store_real, _ = STORAGE[real.__name__]
+    _, load_real, store_real, *_ = STORAGE[real.__name__]
     link, link_slope, link_curvature = variant.link
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
@@ -159,9 +159,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 continue
             x = call.x + offset_of(call.x_layout, i, classes * x_size)
             t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
-            m, s, mass, dot = visit(
-                x, t, classes, call.class_weight_real, keep, spread, scale, cap
-            )
+            m, s, mass, dot = visit(x, t, classes, call.class_weight_real, keep, spread, scale, cap)
             top = np.float64(m)
             log_s = math.log(s)
             if LOSS:

@@ -19,9 +19,10 @@ def print_report(trainings: list[Training], console: Console) -> None:
     console.print(
         f"Measured in the trainings above, batches of {BATCH}: at every step both forms of the "
         "loss were evaluated on the same outputs, in turn, and fastloss' gradient was used. "
-        "The times are medians of a call that returns loss and gradient; share is the part that "
-        "such calls have in the time of a training that uses this form alone. The two gradients "
-        f"never differed by more than {gap:.0e}.",
+        "The times are medians of a call that returns loss and gradient, on caches that the "
+        "network has just filled with its own arrays; share is the part that such calls have in "
+        "the time of a training that uses this form alone. The two gradients never differed by "
+        f"more than {gap:.0e}.",
         style="dim",
         highlight=False,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastloss.checks import flag, number
-from fastloss.elementary import clamped_log, const, log1p, maximum, sigmoid, softplus
+from fastloss.elementary import const, log1p, maximum, sigmoid, softplus
 from fastloss.loss import register
 from fastloss.losses.probabilities import inline, surprise
 from fastloss.pointwise import pointwise_loss
