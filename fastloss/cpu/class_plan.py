@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import numpy as np
 
 from fastloss.checks import class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
-from fastloss.cpu.examples import ALL_GOOD, NOT_INDICES
-from fastloss.cpu.plan import CpuPlan, address, address_or_null
-from fastloss.cpu.threads import launch
+from fastloss.cpu.driver import ALL_GOOD
+from fastloss.cpu.examples import NOT_INDICES, SCAN_CHUNK, ClassCall, scan_kernel
+from fastloss.cpu.plan import CpuPlan, address, address_or_null, packer
 from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.losses.softmax import link_of
@@ -20,6 +21,7 @@ from fastloss.spec import ClassSpec, Operands, Request, Results
 LANES_BELOW = 64
 
 _FLOAT64 = np.dtype(np.float64)
+_pack = packer(ClassCall)
 
 
 class ClassPlan(CpuPlan):
@@ -61,7 +63,9 @@ class ClassPlan(CpuPlan):
         self.steps = [strides[axis] for _, strides, _ in wholes]
         in_rows = all(strides[axis] == itemsize for _, strides, itemsize in wholes)
         family = choose_family(spec, classes, in_rows)
-        self.kernel = family.class_kernel_for(variant)
+        self.compute = family.compute_kernel(variant)
+        self.prepare, self.prepare_chunks = scan_kernel(), -(-self.examples // SCAN_CHUNK)
+        self.divisor = math.nan if self.mean else 1.0
         self.lanes = softmax_lanes.lanes_per_tile(classes)
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
@@ -92,17 +96,17 @@ class ClassPlan(CpuPlan):
             class_weight_real = class_weight.astype(self.real, copy=False)
         x_layout, t_layout, g_layout, h_layout = self.layouts
         x_step, t_step, g_step, h_step = self.steps
-        bad = launch(
-            self.kernel, self.chunks,
+        record = _pack(
             self.examples, self.classes, self.lanes, self.per_chunk,
             address(operands.predictions), x_step, x_layout,
             address(operands.targets), t_step, t_layout, *self.indices,
             address_or_null(class_weight), address_or_null(class_weight_real),
             address_or_null(w), self.weight_layout, address_or_null(u), self.upstream_layout,
-            upstream, self.mean, *self.numbers,
+            *self.numbers,
             address_or_null(loss), address_or_null(grad), g_step, g_layout,
             address_or_null(hess), h_step, h_layout,
         )  # fmt: skip
+        bad = self.launch(record, upstream, loss)
         if bad != ALL_GOOD:
             raise self._not_a_class(operands, bad)
         return Results(loss, grad, hess)

@@ -1,9 +1,8 @@
 """How kernels are compiled, cached and told apart.
 
-A kernel is one Python function compiled twice: with `prange` in parallel, and as a serial
-twin for small inputs and for places where threads are not safe. Numba's cache looks at the
-file that holds a kernel and at nothing that this file uses; the digest of all sources in the
-kernel's name makes it sound.
+A kernel computes one chunk of its input: it is a native function (record, chunk, slot), and
+the driver calls it for all chunks. Numba's cache looks at the file that holds a kernel and
+at nothing that this file uses; the digest of all sources in the kernel's name makes it sound.
 """
 
 from __future__ import annotations
@@ -15,12 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import cfunc, njit
+from numba.core import types
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
 #: `contract` allows fused multiply-add. Anything more would drop nan or inf, or reorder.
-OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
+
+_SIGNATURE = types.float64(types.int64, types.int64, types.int64)
 
 #: Every kernel made so far, for tests that walk them.
 KERNELS: list[Kernel] = []
@@ -37,43 +39,58 @@ def source_digest() -> str:
 
 
 class Kernel:
-    """The two compiled forms of one function; each is compiled when it is first called."""
+    """A kernel, compiled when its address is first asked for.
 
-    def __init__(self, make: Callable[[], Callable[..., Any]], label: str, cache: bool) -> None:
+    Parameters
+    ----------
+    make : callable
+        Returns the function (record, chunk, slot) -> float to compile.
+    user_digest : str or None
+        Tells apart formulas from outside the package; None if they could not be digested, in
+        which case nothing is cached on disk.
+    """
+
+    def __init__(
+        self, make: Callable[[], Callable[..., Any]], user_digest: str | None = ""
+    ) -> None:
         self.make = make
-        self.label = label
-        self.cache = cache
+        self.user_digest = user_digest
         KERNELS.append(self)
 
-    def _compile(self, form: str, parallel: bool) -> Any:
-        function = self.make()
-        # The name is part of the cache's file name and of its key.
-        function.__qualname__ = f"{function.__name__}_{form}_{self.label}"
-        if self.cache:
-            try:
-                return njit(parallel=parallel, cache=True, **OPTIONS)(function)
-            except RuntimeError:  # nowhere to write: Numba's "no locator available"
-                pass
-        return njit(parallel=parallel, **OPTIONS)(function)
+    @functools.cached_property
+    def compiled(self) -> Any:
+        """The compiled function, an object of Numba's."""
+        vector_math()
+        function = named(self.make(), self.user_digest or "")
+        decorate = functools.partial(cfunc, _SIGNATURE, **OPTIONS)
+        return cached(decorate, function) if self.user_digest is not None else decorate()(function)
 
     @functools.cached_property
-    def serial(self) -> Any:
-        """The form without threads."""
-        return self._compile("serial", parallel=False)
-
-    @functools.cached_property
-    def parallel(self) -> Any:
-        """The form that runs its chunks on Numba's threads."""
-        return self._compile("parallel", parallel=True)
+    def address(self) -> int:
+        """Where the compiled function lies."""
+        return int(self.compiled.address)
 
 
-def kernel(make: Callable[[], Callable[..., Any]], user_digest: str | None = "") -> Kernel:
-    """Return the kernel whose function `make()` returns.
+def named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
+    """Put the sources' digest into the name, which is part of the cache's file name and key."""
+    function.__qualname__ = f"{function.__name__}_{source_digest()}{label}"
+    return function
 
-    `user_digest` tells apart formulas from outside the package; None if they could not be
-    digested, in which case nothing is cached on disk.
-    """
-    return Kernel(make, f"{source_digest()}{user_digest or ''}", cache=user_digest is not None)
+
+def cached(decorate: Callable[..., Any], function: Callable[..., Any]) -> Any:
+    """Compile with Numba's cache on disk, or without it where there is nowhere to write."""
+    try:
+        return decorate(cache=True)(function)
+    except RuntimeError as error:
+        if "no locator" not in str(error):
+            raise
+        return decorate()(function)
+
+
+def compile_driver(function: Callable[..., Any], parallel: bool) -> Any:
+    """Compile the driver, serial or on Numba's threads."""
+    form = named(function, "_parallel" if parallel else "_serial")
+    return cached(functools.partial(njit, parallel=parallel, nogil=True, **OPTIONS), form)
 
 
 @functools.cache

@@ -1,66 +1,39 @@
-"""What the kernels over classes share: their arguments, and the frame around their chunks.
+"""What the kernels over classes share: their arguments, and the pass that prepares them.
 
-A first pass over the examples checks every class index before anything is written, and sums
-the weights that a mean divides by. Then the chunks are computed, and their losses summed.
+It looks at every class index before anything is written, and sums the weights that a mean
+divides by.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
-from numba.extending import register_jitable
 
-from fastloss.cpu.memory import STORAGE, inline, load_float64, load_index, offset_of
-from fastloss.cpu.variant import ClassVariant
-from fastloss.dtypes import real_dtype
+from fastloss.cpu.compile import Kernel
+from fastloss.cpu.driver import ALL_GOOD
+from fastloss.cpu.ir import make_read_record
+from fastloss.cpu.memory import inline, load_float64, load_index, offset_of, poke_int64
 
 #: In the place of the size of a class index: the targets are probabilities.
 NOT_INDICES = 0
 
-#: Examples that one chunk of the first pass looks at.
+#: Examples that one chunk of `scan` looks at.
 SCAN_CHUNK = 16384
-
-#: In the place of an example's number: every index is good.
-ALL_GOOD = -1
 
 
 @inline
 def read_index(address, size, signed, layout, i):
     """The class index of example `i`."""
-    return load_index(address + offset_of(layout, i, size), size, signed)
+    return load_index(address + offset_of(layout, i, size), size, signed != 0)
 
 
 @inline
 def read_weight(address, layout, i):
     """The float64 of example `i`; 1 where there are no weights."""
     return load_float64(address + offset_of(layout, i, 8), 0) if address != 0 else 1.0
-
-
-@register_jitable
-def scan_chunk(
-    c, n, classes, t, t_size, t_signed, t_layout, ignore_index, class_weight, w, w_layout
-):
-    """(number of the first example whose index is no class or ALL_GOOD, sum of the weights).
-
-    `t_size` NOT_INDICES stands for probability targets, where there is nothing to check.
-    """
-    first_bad = ALL_GOOD
-    total = 0.0
-    for i in range(c * SCAN_CHUNK, min(n, c * SCAN_CHUNK + SCAN_CHUNK)):
-        weight = read_weight(w, w_layout, i)
-        if t_size != NOT_INDICES:
-            y = read_index(t, t_size, t_signed, t_layout, i)
-            if y == ignore_index:
-                weight = 0.0
-            elif y < 0 or y >= classes:
-                first_bad = i if first_bad == ALL_GOOD else first_bad
-            elif class_weight != 0:
-                weight *= load_float64(class_weight, y)
-        total += weight
-    return first_bad, total
 
 
 class ClassCall(NamedTuple):
@@ -82,7 +55,7 @@ class ClassCall(NamedTuple):
     t_step: int
     t_layout: int
     t_size: int
-    t_signed: bool
+    t_signed: int
     ignore_index: int
     class_weight: int  # float64
     class_weight_real: int
@@ -90,7 +63,6 @@ class ClassCall(NamedTuple):
     w_layout: int
     u: int
     u_layout: int
-    outer: float
     keep: float
     spread: float
     z_loss: float
@@ -105,10 +77,19 @@ class ClassCall(NamedTuple):
     h_layout: int
 
 
+_read_call = make_read_record(ClassCall)
+
+
+@inline
+def read_call(record):
+    """The arguments that lie at `record`."""
+    return _read_call(record)
+
+
 @inline
 def upstream_of(call, i):
-    """What the derivatives of example `i` are multiplied by, its weight aside."""
-    return call.outer * read_weight(call.u, call.u_layout, i)
+    """The upstream gradient of example `i`."""
+    return read_weight(call.u, call.u_layout, i)
 
 
 @inline
@@ -123,65 +104,43 @@ def target_of(call, i):
     return y, call.keep * read_weight(call.class_weight, 0, y), weight
 
 
-def class_kernel(chunk: Callable[..., Any], variant: ClassVariant) -> Callable[..., Any]:
-    """Build a kernel around `chunk(call, first, last)`, which computes those examples.
+def scan(record, chunk, slot):
+    """Sum the weights of a chunk of examples; refuse the first index that is no class."""
+    call = read_call(record)
+    refused = ALL_GOOD
+    total = 0.0
+    first = chunk * SCAN_CHUNK
+    for i in range(first, min(call.n, first + SCAN_CHUNK)):
+        weight = read_weight(call.w, call.w_layout, i)
+        if call.t_size != NOT_INDICES:
+            y = read_index(call.t, call.t_size, call.t_signed, call.t_layout, i)
+            if y == call.ignore_index:
+                weight = 0.0
+            elif y < 0 or y >= call.classes:
+                refused = i if refused == ALL_GOOD else refused
+            elif call.class_weight != 0:
+                weight *= load_float64(call.class_weight, y)
+        total += weight
+    poke_int64(slot, 0, refused)
+    return total
 
-    It writes their derivatives, and their losses where one per example is wanted, and
-    returns the sum of their losses.
+
+@functools.cache
+def scan_kernel() -> Kernel:
+    """Return the kernel that looks at the examples before anything is written."""
+    return Kernel(lambda: scan)
+
+
+def class_kernel(chunk: Callable[..., Any]) -> Callable[..., Any]:
+    """Build a kernel around `chunk(call, outer, first, last)`, which computes those examples.
+
+    It writes their derivatives, times `outer`, and their losses where one per example is
+    wanted, and returns the sum of their losses.
     """
-    real = real_dtype(variant.predictions).type
-    store_real = STORAGE[real.__name__].store
-    LOSS, _, _, PER_EXAMPLE = variant.outputs
 
-    def kernel(
-        n, classes, lanes, per_chunk, x, x_step, x_layout, t, t_step, t_layout, t_size, t_signed,
-        ignore_index, class_weight, class_weight_real, w, w_layout, u, u_layout, upstream, mean,
-        keep, spread, z_loss, logit_scale, logit_softcap,
-        loss, g, g_step, g_layout, h, h_step, h_layout,
-    ):  # fmt: skip
-        """Return ALL_GOOD, or the number of the first example whose index is no class."""
-        scans = (n + SCAN_CHUNK - 1) // SCAN_CHUNK
-        bad = np.empty(scans, np.int64)
-        weights = np.empty(scans)
-        for c in prange(scans):
-            bad[c], weights[c] = scan_chunk(
-                c,
-                n,
-                classes,
-                t,
-                t_size,
-                t_signed,
-                t_layout,
-                ignore_index,
-                class_weight,
-                w,
-                w_layout,
-            )
-        for c in range(scans):
-            if bad[c] != ALL_GOOD:
-                return bad[c]
-        denominator = 1.0
-        if mean:
-            denominator = 0.0
-            for c in range(scans):
-                denominator += weights[c]
-        outer = upstream / denominator if denominator != 0.0 else 0.0
+    def compute(record, c, slot):
+        call = read_call(record)
+        first = c * call.per_chunk
+        return chunk(call, load_float64(slot, 0), first, min(call.n, first + call.per_chunk))
 
-        chunks = (n + per_chunk - 1) // per_chunk
-        sums = np.empty(chunks)
-        for c in prange(chunks):
-            call = ClassCall(
-                n, classes, lanes, per_chunk, x, x_step, x_layout, t, t_step, t_layout, t_size,
-                t_signed, ignore_index, class_weight, class_weight_real, w, w_layout, u, u_layout,
-                outer, keep, spread, z_loss, logit_scale, logit_softcap,
-                loss, g, g_step, g_layout, h, h_step, h_layout,
-            )  # fmt: skip
-            sums[c] = chunk(call, c * per_chunk, min(n, c * per_chunk + per_chunk))
-        if LOSS and not PER_EXAMPLE:
-            total = 0.0
-            for c in range(chunks):
-                total += sums[c]
-            store_real(loss, 0, real(total / denominator))
-        return ALL_GOOD
-
-    return kernel
+    return compute

@@ -7,6 +7,8 @@ compiled without any that could drop a nan, and only these sums and maxima may b
 
 from __future__ import annotations
 
+from typing import get_type_hints
+
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
@@ -22,6 +24,22 @@ def call_llvm(builder, name, args, fastmath=()):
         name, [kind], ir.FunctionType(kind, [kind] * len(args))
     )
     return builder.call(function, args, fastmath=fastmath)
+
+
+@intrinsic
+def out_of_line(typingctx):
+    """Mark the function that calls this as one to keep small and call, not to inline.
+
+    For code off the hot path: inlined into every kernel, it is what they take longest to
+    compile for.
+    """
+
+    def codegen(context, builder, signature, args):
+        for attribute in ("noinline", "optsize"):
+            builder.function.attributes.add(attribute)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 # --- arithmetic -------------------------------------------------------------------------
@@ -238,6 +256,38 @@ def load_index(typingctx, address, size, signed):
         return index
 
     return types.int64(types.int64, types.int64, types.boolean), codegen
+
+
+def make_read_record(record):
+    """Make an intrinsic that reads the NamedTuple `record` of ints and floats at an address."""
+    fields = [
+        types.float64 if kind is float else types.int64 for kind in get_type_hints(record).values()
+    ]
+    kind = types.NamedTuple(fields, record)
+
+    @intrinsic
+    def read_record(typingctx, address):
+        def codegen(context, builder, signature, args):
+            values = [
+                read(builder, args[0], I64(k), context.get_value_type(field), False)
+                for k, field in enumerate(fields)
+            ]
+            return context.make_tuple(builder, kind, values)
+
+        return kind(types.int64), codegen
+
+    return read_record
+
+
+@intrinsic
+def call_kernel(typingctx, kernel, record, chunk, slot):
+    """Call the compiled kernel at the address `kernel`."""
+
+    def codegen(context, builder, signature, args):
+        function = ir.FunctionType(F64, [I64, I64, I64])
+        return builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
+
+    return types.float64(types.int64, types.int64, types.int64, types.int64), codegen
 
 
 # --- 16-bit floats ----------------------------------------------------------------------

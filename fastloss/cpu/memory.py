@@ -180,6 +180,11 @@ def poke_int32(address, i, value):
     _poke_int32(address, i, value)
 
 
+@inline
+def poke_int64(address, i, value):
+    _poke_int64(address, i, value)
+
+
 class Storage(NamedTuple):
     """How a dtype lies in memory: its size, and how one element is read and written.
 
@@ -295,6 +300,7 @@ def copy_items(target, target_step, source, source_step, n, itemsize):
 @register_jitable
 def fetch(address, layout, start, n, itemsize, buffer):
     """Address of the elements start .. start + n in a row: their own, or `buffer` filled."""
+    ir.out_of_line()
     if layout == 0:
         return address + start * itemsize
     run, stride = run_at(layout, start, n)
@@ -312,6 +318,7 @@ def fetch(address, layout, start, n, itemsize, buffer):
 @register_jitable
 def place(address, layout, start, n, itemsize, buffer):
     """Address to write the elements start .. start + n to; `deliver` makes it good."""
+    ir.out_of_line()
     if layout == 0:
         return address + start * itemsize
     run, stride = run_at(layout, start, n)
@@ -323,6 +330,7 @@ def place(address, layout, start, n, itemsize, buffer):
 @register_jitable
 def deliver(placed, address, layout, start, n, itemsize, buffer):
     """Bring what was written at `placed` to where it belongs, if it is not there yet."""
+    ir.out_of_line()
     if placed != buffer:
         return
     done = 0

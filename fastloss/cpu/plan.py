@@ -1,19 +1,23 @@
-"""What the plans of the CPU have in common: addresses, layouts, outputs.
+"""What the plans of the CPU have in common: addresses, layouts, outputs, the launch.
 
-A plan holds the kernel and every argument of it that stays the same from call to call; a run
-adds the addresses.
+A plan holds the kernels and every argument of them that stays the same from call to call; a
+run adds the addresses.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+import struct
+from collections.abc import Callable
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float, real_of
+from fastloss.cpu.compile import Kernel
 from fastloss.cpu.memory import layout_record
+from fastloss.cpu.threads import launch
 from fastloss.cpu.variant import Outputs
 from fastloss.spec import Operands, Request
 
@@ -38,8 +42,29 @@ if address(_probe) != _probe.ctypes.data:  # another ABI
         return array.ctypes.data
 
 
+_BYTES_OFFSET = bytes.__basicsize__ - 1
+
+
+def address_of_bytes(packed: bytes) -> int:
+    """Return the address of the first byte: the end of the object's header."""
+    return id(packed) + _BYTES_OFFSET
+
+
+def packer(record: type) -> Callable[..., bytes]:
+    """Return the function that packs the fields of a NamedTuple of ints and floats."""
+    kinds = ("d" if kind is float else "q" for kind in get_type_hints(record).values())
+    return struct.Struct("=" + "".join(kinds)).pack
+
+
 class CpuPlan:
-    """What the plans have in common: outputs, weights, and layouts kept alive."""
+    """What the plans have in common; the subclasses choose the kernels."""
+
+    prepare: Kernel | None
+    prepare_chunks: int
+    compute: Kernel
+    chunks: int
+    #: What the sum of the losses is divided by; nan for the sum of the weights.
+    divisor: float
 
     def __init__(self, request: Request, operands: Operands, loss_shape: tuple[int, ...]) -> None:
         self.want = request.want
@@ -60,6 +85,15 @@ class CpuPlan:
         #: The order in which a kernel walks the axes of the layouts; None for C order.
         self.walk_order: tuple[int, ...] | None = None
         self._records: list[Array] = []
+
+    def launch(self, record: bytes, upstream: float, total: Array | None) -> int:
+        """Run the kernels on their packed arguments; `total` is where a reduced loss goes."""
+        prepare = 0 if self.prepare is None else self.prepare.address
+        return launch(
+            self.chunks, prepare, self.prepare_chunks, self.compute.address, self.chunks,
+            address_of_bytes(record), self.divisor, upstream,
+            address_or_null(None if self.per_example else total), self.real.itemsize,
+        )  # fmt: skip
 
     def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
         """Return the address of a layout record that lives as long as the plan, or 0."""

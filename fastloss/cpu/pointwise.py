@@ -1,4 +1,4 @@
-"""The kernel of all element-wise losses: one flat walk over the elements.
+"""The kernels of all element-wise losses: one flat walk over the elements.
 
 Elements are walked in chunks of a fixed size, whatever the number of threads, and each chunk
 in tiles that stay in the first-level cache. The formulas are inlined into the tile's loop.
@@ -8,37 +8,83 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel, kernel, vector_math
+from fastloss.cpu.compile import Kernel
+from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.fingerprint import fingerprint
-from fastloss.cpu.memory import STORAGE, deliver, fetch, inline, keep_alive, load_int64, place
+from fastloss.cpu.ir import make_read_record
+from fastloss.cpu.memory import (
+    STORAGE,
+    deliver,
+    fetch,
+    inline,
+    keep_alive,
+    load_float64,
+    load_int64,
+    place,
+    poke_int64,
+)
 from fastloss.cpu.variant import PointwiseVariant
 from fastloss.cpu.vector import mix_tuple, read_tuple, running_sum
 from fastloss.dtypes import EPS, real_dtype
-from fastloss.spec import PointwiseSpec
+from fastloss.spec import Domain, PointwiseSpec
 
 TILE = 1024
 CHUNK = 16 * TILE
-
-#: In the place of an element's number: all are in the loss's domain.
-ALL_GOOD = -1
 
 #: The buffer of one operand's tile, in bytes.
 LINE = 8 * TILE
 
 
+class PointwiseCall(NamedTuple):
+    """The arguments of an element-wise kernel.
+
+    Arrays are addresses. p are the predictions, t the targets, w the weights, u the upstream
+    gradient, g the gradient, h the hessian; `_layout` is the record of each. `options` are
+    the options' values, `option_lines` the (address, layout) pairs of those that are arrays.
+    """
+
+    n: int
+    p: int
+    p_layout: int
+    t: int
+    t_layout: int
+    w: int
+    w_layout: int
+    u: int
+    u_layout: int
+    options: int
+    option_lines: int
+    loss: int
+    g: int
+    g_layout: int
+    h: int
+    h_layout: int
+
+
+_read_call = make_read_record(PointwiseCall)
+
+
+@inline
+def read_call(record):
+    """The arguments that lie at `record`."""
+    return _read_call(record)
+
+
+# --- before anything is written ---------------------------------------------------------
+
+
 @functools.cache
-def pointwise_kernel(spec: PointwiseSpec, variant: PointwiseVariant) -> Kernel:
-    """Return the kernel of the loss `spec` for the dtypes and outputs of `variant`."""
-    vector_math()
-    valid = spec.domain.valid if spec.domain else None
-    digest = fingerprint(spec.value, spec.grad, spec.hess, valid)
-    return kernel(functools.partial(_make, spec, variant), digest)
+def prepare_kernel(domain: Domain | None, variant: PointwiseVariant) -> Kernel | None:
+    """Return the kernel that sums the weights and looks for values outside the domain."""
+    if domain is None and not variant.weighted:
+        return None
+    digest = fingerprint(domain.valid if domain else None)
+    return Kernel(functools.partial(_make_prepare, domain, variant), digest)
 
 
 def everything(prediction, target, tolerance):
@@ -46,23 +92,18 @@ def everything(prediction, target, tolerance):
     return True
 
 
-def _make(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
-    value, grad = inline(spec.value), inline(spec.grad)
-    hess = inline(spec.hess or spec.grad)
-    valid = inline(spec.domain.valid if spec.domain else everything)
-    p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
+def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[..., Any]:
+    valid = inline(domain.valid if domain else everything)
+    p_size, load_p, *_ = STORAGE[variant.predictions]
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
-    real_size, load_real, store_real, *_ = STORAGE[real.__name__]
-    n_options = len(spec.options)
-    where = tuple(0 if is_array else None for is_array in variant.array_options)
+    real_size, load_real, *_ = STORAGE[real.__name__]
     tolerance = 4.0 * EPS[variant.predictions]
-    CHECKED, WEIGHTED = spec.domain is not None, variant.weighted
-    LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
+    CHECKED, WEIGHTED = domain is not None, variant.weighted
 
     @register_jitable
-    def first_invalid(start, n, p, t):
-        """Number of the first element outside the domain, or ALL_GOOD."""
+    def first_invalid(p, t, n):
+        """Index of the first element outside the domain, or ALL_GOOD."""
         bad = 0
         for i in range(n):
             if not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance)):
@@ -70,8 +111,54 @@ def _make(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
         if bad > 0:
             for i in range(n):
                 if not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance)):
-                    return start + i
+                    return i
         return ALL_GOOD
+
+    def prepare(record, chunk, slot):
+        call = read_call(record)
+        buffer = np.empty(2 * LINE, np.uint8)
+        b = buffer.ctypes.data
+        refused = ALL_GOOD
+        total = 0.0
+        for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
+            n = min(TILE, call.n - start)
+            if CHECKED and refused == ALL_GOOD:
+                p = fetch(call.p, call.p_layout, start, n, p_size, b)
+                t = fetch(call.t, call.t_layout, start, n, t_size, b + LINE)
+                bad = first_invalid(p, t, n)
+                refused = start + bad if bad != ALL_GOOD else ALL_GOOD
+            if WEIGHTED:
+                w = fetch(call.w, call.w_layout, start, n, real_size, b)
+                for i in range(n):
+                    total = running_sum(total, np.float64(load_real(w, i)))
+        keep_alive(buffer)
+        poke_int64(slot, 0, refused)
+        return total
+
+    return prepare
+
+
+# --- the loss and its derivatives -------------------------------------------------------
+
+
+@functools.cache
+def compute_kernel(spec: PointwiseSpec, variant: PointwiseVariant) -> Kernel:
+    """Return the kernel of the loss `spec` for the dtypes and outputs of `variant`."""
+    digest = fingerprint(spec.value, spec.grad, spec.hess)
+    return Kernel(functools.partial(_make_compute, spec, variant), digest)
+
+
+def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
+    value, grad = inline(spec.value), inline(spec.grad)
+    hess = inline(spec.hess or spec.grad)
+    p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
+    t_size, load_t, *_ = STORAGE[variant.targets]
+    real = real_dtype(variant.predictions).type
+    real_size, load_real, store_real, *_ = STORAGE[real.__name__]
+    n_options = len(spec.options)
+    where = tuple(0 if is_array else None for is_array in variant.array_options)
+    WEIGHTED = variant.weighted
+    LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
 
     @register_jitable
     def tile(n, p, t, w, u, values, lines, scale, loss, g, h):
@@ -105,81 +192,41 @@ def _make(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
                 store_p(h, i, d)
         return total
 
-    def pointwise(
-        n, p, p_layout, t, t_layout, w, w_layout, u, u_layout, upstream, mean,
-        options, option_lines, loss, g, g_layout, h, h_layout,
-    ):  # fmt: skip
-        """Return ALL_GOOD, or the number of the first element outside the domain."""
-        chunks = (n + CHUNK - 1) // CHUNK
-        if CHECKED:
-            first = np.full(chunks, ALL_GOOD)
-            for c in prange(chunks):
-                buffer = np.empty(2 * LINE, np.uint8)
-                b = buffer.ctypes.data
-                for start in range(c * CHUNK, min(n, c * CHUNK + CHUNK), TILE):
-                    if first[c] == ALL_GOOD:
-                        m = min(TILE, n - start)
-                        p_line = fetch(p, p_layout, start, m, p_size, b)
-                        t_line = fetch(t, t_layout, start, m, t_size, b + LINE)
-                        first[c] = first_invalid(start, m, p_line, t_line)
-                keep_alive(buffer)
-            for c in range(chunks):
-                if first[c] != ALL_GOOD:
-                    return first[c]
+    def compute(record, chunk, slot):
+        call = read_call(record)
+        scale = real(load_float64(slot, 0))
+        buffer = np.empty((6 + n_options) * LINE, np.uint8)
+        b = buffer.ctypes.data
+        addresses = np.zeros(n_options + 1, np.int64)
+        values = read_tuple(call.options, where, real(0))
+        total = 0.0
+        for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
+            n = min(TILE, call.n - start)
+            for k in range(n_options):
+                address = load_int64(call.option_lines, 2 * k)
+                if address != 0:
+                    layout = load_int64(call.option_lines, 2 * k + 1)
+                    line = b + (6 + k) * LINE
+                    addresses[k] = fetch(address, layout, start, n, real_size, line)
+            lines = read_tuple(addresses.ctypes.data, where, 0)
+            p = fetch(call.p, call.p_layout, start, n, p_size, b)
+            t = fetch(call.t, call.t_layout, start, n, t_size, b + LINE)
+            w, u, g, h = call.w, call.u, call.g, call.h
+            if WEIGHTED:
+                w = fetch(w, call.w_layout, start, n, real_size, b + 2 * LINE)
+                u = fetch(u, call.u_layout, start, n, real_size, b + 3 * LINE)
+            if GRAD:
+                g = place(g, call.g_layout, start, n, p_size, b + 4 * LINE)
+            if HESS:
+                h = place(h, call.h_layout, start, n, p_size, b + 5 * LINE)
+            loss = call.loss + start * real_size if PER_ELEMENT else call.loss
+            total += tile(n, p, t, w, u, values, lines, scale, loss, g, h)
+            if GRAD:
+                deliver(g, call.g, call.g_layout, start, n, p_size, b + 4 * LINE)
+            if HESS:
+                deliver(h, call.h, call.h_layout, start, n, p_size, b + 5 * LINE)
+        keep_alive(buffer)
+        keep_alive(addresses)
+        return total
 
-        denominator = np.float64(n) if mean else 1.0
-        if WEIGHTED:
-            weights = np.zeros(chunks)
-            for c in prange(chunks):
-                buffer = np.empty(LINE, np.uint8)
-                for start in range(c * CHUNK, min(n, c * CHUNK + CHUNK), TILE):
-                    m = min(TILE, n - start)
-                    line = fetch(w, w_layout, start, m, real_size, buffer.ctypes.data)
-                    part = 0.0
-                    for i in range(m):
-                        part = running_sum(part, np.float64(load_real(line, i)))
-                    weights[c] += part
-                keep_alive(buffer)
-            denominator = weights.sum() if mean else 1.0
-        scale = real(upstream / denominator) if denominator != 0.0 else real(0)
-
-        sums = np.zeros(chunks)
-        for c in prange(chunks):
-            buffer = np.empty((6 + n_options) * LINE, np.uint8)
-            b = buffer.ctypes.data
-            addresses = np.zeros(n_options + 1, np.int64)
-            for start in range(c * CHUNK, min(n, c * CHUNK + CHUNK), TILE):
-                m = min(TILE, n - start)
-                for k in range(n_options):
-                    address = load_int64(option_lines, 2 * k)
-                    if address != 0:
-                        layout = load_int64(option_lines, 2 * k + 1)
-                        buffer_k = b + (6 + k) * LINE
-                        addresses[k] = fetch(address, layout, start, m, real_size, buffer_k)
-                values = read_tuple(options, where, real(0))
-                lines = read_tuple(addresses.ctypes.data, where, 0)
-                p_line = fetch(p, p_layout, start, m, p_size, b)
-                t_line = fetch(t, t_layout, start, m, t_size, b + LINE)
-                w_line = fetch(w, w_layout, start, m, real_size, b + 2 * LINE) if WEIGHTED else w
-                u_line = fetch(u, u_layout, start, m, real_size, b + 3 * LINE) if WEIGHTED else u
-                g_line = place(g, g_layout, start, m, p_size, b + 4 * LINE) if GRAD else g
-                h_line = place(h, h_layout, start, m, p_size, b + 5 * LINE) if HESS else h
-                loss_line = loss + start * real_size if PER_ELEMENT else loss
-                sums[c] += tile(
-                    m, p_line, t_line, w_line, u_line, values, lines, scale,
-                    loss_line, g_line, h_line,
-                )  # fmt: skip
-                if GRAD:
-                    deliver(g_line, g, g_layout, start, m, p_size, b + 4 * LINE)
-                if HESS:
-                    deliver(h_line, h, h_layout, start, m, p_size, b + 5 * LINE)
-            keep_alive(buffer)
-            keep_alive(addresses)
-        if LOSS and not PER_ELEMENT:
-            total = 0.0
-            for c in range(chunks):
-                total += sums[c]
-            store_real(loss, 0, real(total / denominator))
-        return ALL_GOOD
-
-    return pointwise
+    return compute

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float
-from fastloss.cpu.plan import CpuPlan, address, address_or_null, new_in_order, permuted
-from fastloss.cpu.pointwise import ALL_GOOD, CHUNK, pointwise_kernel
-from fastloss.cpu.threads import launch
+from fastloss.cpu.driver import ALL_GOOD
+from fastloss.cpu.plan import CpuPlan, address, address_or_null, new_in_order, packer, permuted
+from fastloss.cpu.pointwise import CHUNK, PointwiseCall, compute_kernel, prepare_kernel
 from fastloss.cpu.variant import PointwiseVariant
 from fastloss.dtypes import name_of
 from fastloss.spec import Operands, PointwiseSpec, Request, Results
+
+_pack = packer(PointwiseCall)
 
 
 class PointwisePlan(CpuPlan):
@@ -30,9 +34,13 @@ class PointwisePlan(CpuPlan):
         variant = PointwiseVariant(
             name_of(p.dtype), name_of(t.dtype), self.weighted, is_array, self.outputs
         )
-        self.kernel = pointwise_kernel(spec, variant)
+        self.prepare = prepare_kernel(spec.domain, variant)
+        self.compute = compute_kernel(spec, variant)
         self.size = p.size
-        self.chunks = -(-p.size // CHUNK)
+        self.chunks = self.prepare_chunks = -(-p.size // CHUNK)
+        self.divisor = 1.0
+        if self.mean:
+            self.divisor = float(p.size) if operands.sample_weight is None else math.nan
         # Along the memory of the predictions, so that arrays in Fortran order are contiguous.
         self.walk_order = self.memory_order
         self.layouts = [
@@ -63,13 +71,13 @@ class PointwisePlan(CpuPlan):
             u = self.as_float(operands.grad_output, self.real)
         lines = self._option_lines(operands) if operands.array_options else self.no_lines
         p_layout, t_layout, g_layout, h_layout = self.layouts
-        bad = launch(
-            self.kernel, self.chunks,
+        record = _pack(
             self.size, address(p), p_layout, address(t), t_layout,
-            address(w), self.weight_layout, address(u), self.upstream_layout, upstream, self.mean,
+            address(w), self.weight_layout, address(u), self.upstream_layout,
             address(self.values), address(lines[0]),
             address_or_null(loss), address_or_null(grad), g_layout, address_or_null(hess), h_layout,
         )  # fmt: skip
+        bad = self.launch(record, upstream, loss)
         if bad != ALL_GOOD:
             raise self._outside_domain(operands, bad)
         return Results(loss, grad, hess)

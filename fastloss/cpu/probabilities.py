@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel, kernel, vector_math
+from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import class_kernel, target_of, upstream_of
 from fastloss.cpu.memory import STORAGE, deliver, fetch, keep_alive, offset_of, place
 from fastloss.cpu.variant import ClassVariant
@@ -35,10 +35,9 @@ def examples_per_chunk(classes: int) -> int:
 
 
 @functools.cache
-def class_kernel_for(variant: ClassVariant) -> Kernel:
+def compute_kernel(variant: ClassVariant) -> Kernel:
     """Return the kernel for the dtypes, options and outputs of `variant`."""
-    vector_math()
-    return kernel(functools.partial(_make, variant))
+    return Kernel(functools.partial(_make, variant))
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
@@ -97,7 +96,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 store_x(h, c, real(0))
 
     @register_jitable
-    def chunk(call, first, last):
+    def chunk(call, outer, first, last):
         """Compute the examples first .. last; return the sum of their losses."""
         keep, spread = real(call.keep), real(call.spread)
         classes = call.classes
@@ -139,7 +138,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 if GRAD or HESS:
                     write_derivatives(
                         x_row, t_row, classes, call.class_weight_real, keep, spread,
-                        y, onehot, weight * upstream_of(call, i), g_row, h_row,
+                        y, onehot, outer * weight * upstream_of(call, i), g_row, h_row,
                     )  # fmt: skip
             total += value
             if PER_EXAMPLE:
@@ -152,4 +151,4 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         keep_alive(buffers)
         return total
 
-    return class_kernel(chunk, variant)
+    return class_kernel(chunk)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel, kernel, vector_math
+from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import class_kernel, target_of, upstream_of
 from fastloss.cpu.memory import (
     STORAGE,
@@ -66,10 +66,9 @@ def examples_per_chunk(classes: int) -> int:
 
 
 @functools.cache
-def class_kernel_for(variant: ClassVariant) -> Kernel:
+def compute_kernel(variant: ClassVariant) -> Kernel:
     """Return the kernel for the dtypes, options and outputs of `variant`."""
-    vector_math()
-    return kernel(functools.partial(_make, variant))
+    return Kernel(functools.partial(_make, variant))
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
@@ -190,7 +189,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 deliver(h_line, h, call.h_layout, start, m, x_size, h_buffer)
 
     @register_jitable
-    def chunk(call, first, last):
+    def chunk(call, outer, first, last):
         """Compute the examples first .. last, tile by tile; return the sum of their losses."""
         lanes = call.lanes
         tile = call.classes * lanes * size
@@ -243,7 +242,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if KEEP:
                 for lane in range(m):
                     w = peek_float64(weight, lane)
-                    poke(factor, lane, real(w * upstream_of(call, start + lane)))
+                    poke(factor, lane, real(w * outer * upstream_of(call, start + lane)))
                     poke(live, lane, real(0) if w == 0.0 else real(1))
                 write_derivatives(
                     call, start, m, e, y, onehot, inverse, slope, factor, live, buffers
@@ -251,4 +250,4 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         keep_alive(scratch)
         return total
 
-    return class_kernel(chunk, variant)
+    return class_kernel(chunk)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel, kernel, vector_math
+from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import class_kernel, target_of, upstream_of
 from fastloss.cpu.memory import STORAGE, offset_of
 from fastloss.cpu.variant import ClassVariant
@@ -39,10 +39,9 @@ def examples_per_chunk(classes: int) -> int:
 
 
 @functools.cache
-def class_kernel_for(variant: ClassVariant) -> Kernel:
+def compute_kernel(variant: ClassVariant) -> Kernel:
     """Return the kernel for the dtypes, options and outputs of `variant`."""
-    vector_math()
-    return kernel(functools.partial(_make, variant))
+    return Kernel(functools.partial(_make, variant))
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
@@ -142,7 +141,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 store_x(h, c, real(0))
 
     @register_jitable
-    def chunk(call, first, last):
+    def chunk(call, outer, first, last):
         """Compute the rows first .. last; return the sum of their losses."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
         keep, spread = real(call.keep), real(call.spread)
@@ -170,10 +169,11 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 total += value
             if GRAD or HESS:
                 slope = example_slope(log_s, top, onehot, mass, call.z_loss)
+                factor = outer * weight * upstream_of(call, i)
                 write_derivatives(
                     x, t, classes, call.class_weight_real, keep, spread, scale, cap,
-                    y, onehot, m, s, slope, call.z_loss, weight * upstream_of(call, i), g, h,
+                    y, onehot, m, s, slope, call.z_loss, factor, g, h,
                 )  # fmt: skip
         return total
 
-    return class_kernel(chunk, variant)
+    return class_kernel(chunk)

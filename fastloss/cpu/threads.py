@@ -1,19 +1,21 @@
-"""Run a kernel on Numba's threads where that is safe, and on the caller's own elsewhere.
+"""Run the driver on Numba's threads where that is safe, and on the caller's own elsewhere.
 
 Numba's `workqueue` layer aborts the process when two threads use it at once, and GNU OpenMP
-ends a forked child whose parent has used it. Both forms of a kernel give the same bits, so
-falling back to the serial one costs time and nothing else.
+ends a forked child whose parent has used it. Both forms of the driver give the same bits,
+so falling back to the serial one costs time and nothing else.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from typing import Any
 
 import numba
 
-from fastloss.cpu.compile import Kernel
+from fastloss.cpu.compile import compile_driver
+from fastloss.cpu.driver import make_drive
 
 
 class _Process:
@@ -56,16 +58,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def launch(kernel: Kernel, chunks: int, *args: Any) -> int:
-    """Run `kernel` on `args`; `chunks` is into how many independent parts it divides them."""
+@functools.cache
+def _driver(parallel: bool) -> Any:
+    return compile_driver(make_drive(), parallel)
+
+
+def launch(chunks: int, *args: Any) -> int:
+    """Call the driver with `args`; `chunks` is the number of parts that can run side by side."""
     if chunks > 1:
         layer = _process.layer
         if layer in ("tbb", "omp"):
             if numba.get_num_threads() > 1:
-                return int(kernel.parallel(*args))
+                return int(_driver(True)(*args))
         elif layer == "workqueue" and _process.workqueue.acquire(blocking=False):
             try:
-                return int(kernel.parallel(*args))
+                return int(_driver(True)(*args))
             finally:
                 _process.workqueue.release()
-    return int(kernel.serial(*args))
+    return int(_driver(False)(*args))
