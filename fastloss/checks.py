@@ -184,7 +184,7 @@ def _check_class_targets(
     """Check the targets of a loss over classes; return the shape of one loss per example."""
     axis = class_axis(request, p)
     classes = p.shape[axis]
-    shape = p.shape[:axis] + p.shape[axis + 1 :]
+    shape: tuple[int, ...] = p.shape[:axis] + p.shape[axis + 1 :]
     if classes == 0:
         raise ValueError(f"predictions of shape {p.shape} have no classes on axis {axis}")
     weights = array_options.get("class_weight")
@@ -288,10 +288,10 @@ def check_overlap(operands: Operands) -> None:
         if not out.flags.writeable:
             raise ValueError("out is read-only; pass a writable array")
         for role, array in inputs.items():
-            if array is not None and np.may_share_memory(out, array) and _overlap(out, array):
+            if array is not None and _overlap(out, array):
                 raise ValueError(f"out shares memory with {role}; pass an array of its own")
         p = operands.predictions
-        if np.may_share_memory(out, p) and not _same(out, p) and _overlap(out, p):
+        if not _same(out, p) and _overlap(out, p):
             raise ValueError(
                 "out shares memory with predictions without being the same array; pass "
                 "out=predictions to work in place, or an array of its own"
@@ -305,7 +305,4 @@ def _same(a: Array, b: Array) -> bool:
 
 
 def _overlap(a: Array, b: Array) -> bool:
-    try:
-        return np.shares_memory(a, b, max_work=10_000)
-    except np.exceptions.TooHardError:
-        return True
+    return np.may_share_memory(a, b) and np.shares_memory(a, b)

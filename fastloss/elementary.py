@@ -69,7 +69,7 @@ def maximum(a: float, b: float) -> float:
 
 
 @register_jitable(forceinline=True)
-def tanh(x):  # type: ignore[no-untyped-def]
+def tanh(x):
     """Hyperbolic tangent, accurate also near 0."""
     e = expm1(const(-2.0, x) * abs(x))
     t = -e / (e + const(2.0, x))
@@ -77,7 +77,7 @@ def tanh(x):  # type: ignore[no-untyped-def]
 
 
 @register_jitable(forceinline=True)
-def sigmoid(z):  # type: ignore[no-untyped-def]
+def sigmoid(z):
     """1 / (1 + e^-z), accurate in both tails."""
     e = exp(-abs(z))
     one = const(1.0, z)
@@ -85,12 +85,12 @@ def sigmoid(z):  # type: ignore[no-untyped-def]
 
 
 @register_jitable(forceinline=True)
-def softplus(z):  # type: ignore[no-untyped-def]
+def softplus(z):
     """log(1 + e^z), stable for every z."""
     return maximum(z, const(0.0, z)) + log1p(exp(-abs(z)))
 
 
 @register_jitable(forceinline=True)
-def clamped_log(p):  # type: ignore[no-untyped-def]
+def clamped_log(p):
     """log(p), at least -100: PyTorch's rule for losses of probabilities."""
     return maximum(log(p), const(-100.0, p))

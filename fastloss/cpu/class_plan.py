@@ -51,7 +51,7 @@ class ClassPlan(CpuPlan):
             soft,
             mass,
             mass and "class_weight" in operands.array_options,
-            link_of(scale, cap) if spec.from_logits else None,
+            link_of(scale, cap),
             self.outputs,
         )
         # Where no array is given for a gradient, it will be a new one in the order of p.

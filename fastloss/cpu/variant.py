@@ -38,5 +38,5 @@ class ClassVariant(NamedTuple):
     soft: bool
     mass: bool
     class_weight: bool
-    link: Link | None
+    link: Link
     outputs: Outputs
