@@ -11,17 +11,32 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.ir import make_read_record
-from fastloss.cpu.memory import inline, load_float64, load_index, offset_of, poke_int64
+from fastloss.cpu.ir import make_read_record, out_of_line
+from fastloss.cpu.memory import (
+    fetch,
+    inline,
+    keep_alive,
+    load_float64,
+    load_index,
+    offset_of,
+    peek_float64,
+    peek_int32,
+    peek_int64,
+    poke_float64,
+    poke_int64,
+)
+from fastloss.cpu.vector import running_sum
 
 #: In the place of the size of a class index: the targets are probabilities.
 NOT_INDICES = 0
 
-#: Examples that one chunk of `scan` looks at.
+#: Examples that one chunk of `scan` looks at, and how many at a time.
 SCAN_CHUNK = 16384
+RUN = 1024
 
 
 @inline
@@ -104,23 +119,99 @@ def target_of(call, i):
     return y, call.keep * read_weight(call.class_weight, 0, y), weight
 
 
+# --- many examples at a time, in loops that vectorise -----------------------------------
+
+
+@register_jitable
+def widen(source, size, signed, n, line):
+    """Write `n` integers of `size` bytes as int64."""
+    out_of_line()
+    if size == 8:
+        for i in range(n):
+            poke_int64(line, i, load_index(source + 8 * i, 8, signed))
+    elif size == 4 and signed:
+        for i in range(n):
+            poke_int64(line, i, np.int64(peek_int32(source, i)))
+    else:
+        for i in range(n):
+            poke_int64(line, i, load_index(source + size * i, size, signed))
+
+
+@register_jitable
+def read_indices(call, start, n, line, buffer):
+    """Write the class indices of the examples start .. start + n to `line`; -1: none."""
+    if call.t_size == NOT_INDICES:
+        for i in range(n):
+            poke_int64(line, i, np.int64(-1))
+    else:
+        source = fetch(call.t, call.t_layout, start, n, call.t_size, buffer)
+        widen(source, call.t_size, call.t_signed != 0, n, line)
+
+
+@register_jitable
+def read_weights(address, layout, start, n, line, buffer):
+    """Write the weights of the examples start .. start + n to `line`; 1 where there are none."""
+    if address == 0:
+        for i in range(n):
+            poke_float64(line, i, 1.0)
+    else:
+        source = fetch(address, layout, start, n, 8, buffer)
+        for i in range(n):
+            poke_float64(line, i, load_float64(source, i))
+
+
+@register_jitable
+def drop_ignored(call, n, y, weight):
+    """Give ignored examples the weight 0."""
+    if call.t_size != NOT_INDICES:
+        for i in range(n):
+            ignored = peek_int64(y, i) == call.ignore_index
+            poke_float64(weight, i, 0.0 if ignored else peek_float64(weight, i))
+
+
+@register_jitable
+def first_bad(call, n, y):
+    """Index of the first that is neither a class nor ignored, or ALL_GOOD."""
+    if call.t_size == NOT_INDICES:
+        return ALL_GOOD
+    bad = 0
+    for i in range(n):
+        index = peek_int64(y, i)
+        good = (index == call.ignore_index) | ((index >= 0) & (index < call.classes))
+        bad += 0 if good else 1
+    if bad > 0:
+        for i in range(n):
+            index = peek_int64(y, i)
+            if index != call.ignore_index and (index < 0 or index >= call.classes):
+                return i
+    return ALL_GOOD
+
+
 def scan(record, chunk, slot):
     """Sum the weights of a chunk of examples; refuse the first index that is no class."""
     call = read_call(record)
+    scratch = np.empty(3 * 8 * RUN, np.uint8)
+    y = scratch.ctypes.data
+    weight, buffer = y + 8 * RUN, y + 16 * RUN
     refused = ALL_GOOD
     total = 0.0
-    first = chunk * SCAN_CHUNK
-    for i in range(first, min(call.n, first + SCAN_CHUNK)):
-        weight = read_weight(call.w, call.w_layout, i)
-        if call.t_size != NOT_INDICES:
-            y = read_index(call.t, call.t_size, call.t_signed, call.t_layout, i)
-            if y == call.ignore_index:
-                weight = 0.0
-            elif y < 0 or y >= call.classes:
-                refused = i if refused == ALL_GOOD else refused
-            elif call.class_weight != 0:
-                weight *= load_float64(call.class_weight, y)
-        total += weight
+    for start in range(chunk * SCAN_CHUNK, min(call.n, chunk * SCAN_CHUNK + SCAN_CHUNK), RUN):
+        n = min(RUN, call.n - start)
+        read_indices(call, start, n, y, buffer)
+        bad = first_bad(call, n, y)
+        if bad != ALL_GOOD:
+            refused = start + bad
+            break
+        read_weights(call.w, call.w_layout, start, n, weight, buffer)
+        drop_ignored(call, n, y, weight)
+        if call.class_weight != 0 and call.t_size != NOT_INDICES:
+            for i in range(n):
+                by_class = load_float64(call.class_weight, max(peek_int64(y, i), 0))
+                w = peek_float64(weight, i)
+                poke_float64(weight, i, w * by_class if w != 0.0 else 0.0)
+        for i in range(n):
+            total = running_sum(total, peek_float64(weight, i))
+    keep_alive(scratch)
     poke_int64(slot, 0, refused)
     return total
 

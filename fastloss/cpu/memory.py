@@ -166,6 +166,11 @@ def peek_int32(address, i):
 
 
 @inline
+def peek_int64(address, i):
+    return _peek_int64(address, i)
+
+
+@inline
 def poke_float64(address, i, value):
     _poke_float64(address, i, value)
 

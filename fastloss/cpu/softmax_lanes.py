@@ -15,20 +15,20 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
-from fastloss.cpu.examples import class_kernel, target_of, upstream_of
+from fastloss.cpu.examples import class_kernel, drop_ignored, read_indices, read_weights
 from fastloss.cpu.memory import (
     STORAGE,
     deliver,
     fetch,
     keep_alive,
+    load_float64,
     peek_float64,
-    peek_int32,
+    peek_int64,
     place,
     poke_float64,
-    poke_int32,
 )
 from fastloss.cpu.variant import ClassVariant
-from fastloss.cpu.vector import running_max
+from fastloss.cpu.vector import running_max, running_sum
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, log
 from fastloss.losses.softmax import (
@@ -150,6 +150,60 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 poke_float64(dot, lane, peek_float64(dot, lane) + product)
 
     @register_jitable
+    def read_labels(call, m, y, z, hot, z_y):
+        """Find the weight of each class index, and its logit."""
+        for lane in range(m):
+            poke_float64(hot, lane, 0.0 if SOFT else call.keep)
+        if not SOFT:
+            for lane in range(m):
+                # An ignored index may lie anywhere; what is read in its stead has weight 0.
+                index = peek_int64(y, lane)
+                index = 0 if index == call.ignore_index else index
+                poke_float64(z_y, lane, np.float64(peek(z, index * call.lanes + lane)))
+                if call.class_weight != 0:
+                    poke_float64(hot, lane, call.keep * load_float64(call.class_weight, index))
+
+    @register_jitable
+    def write_losses(call, start, m, largest, s, mass, dot, hot, weight, z_y, value):
+        """Compute the losses of a tile; return their sum."""
+        for lane in range(m):
+            at_label = peek_float64(z_y, lane) if not SOFT else 0.0
+            all_mass = peek_float64(mass, lane) if MASS else 0.0
+            all_dot = peek_float64(dot, lane) if MASS else 0.0
+            log_s, top = log(peek_float64(s, lane)), np.float64(peek(largest, lane))
+            label = peek_float64(hot, lane)
+            v = example_loss(log_s, top, at_label, label, all_mass, all_dot, call.z_loss)
+            w = peek_float64(weight, lane)
+            poke_float64(value, lane, v * w if w != 0.0 else 0.0)
+        total = 0.0
+        for lane in range(m):
+            total = running_sum(total, peek_float64(value, lane))
+        if PER_EXAMPLE:
+            for lane in range(m):
+                store_real(call.loss, start + lane, real(peek_float64(value, lane)))
+        return total
+
+    @register_jitable
+    def write_coefficients(
+        call, outer, m, largest, s, mass, hot, weight, upstream,
+        onehot, inverse, slope, factor, live,
+    ):  # fmt: skip
+        """Compute what the derivatives of each example are made with."""
+        for lane in range(m):
+            label = peek_float64(hot, lane)
+            all_mass = peek_float64(mass, lane) if MASS else 0.0
+            total, w = peek_float64(s, lane), peek_float64(weight, lane)
+            lse_slope = label + all_mass
+            if call.z_loss != 0.0:
+                top = np.float64(peek(largest, lane))
+                lse_slope = example_slope(log(total), top, label, all_mass, call.z_loss)
+            poke(slope, lane, real(lse_slope))
+            poke(inverse, lane, real(1.0 / total))
+            poke(onehot, lane, real(label))
+            poke(factor, lane, real(outer * w * peek_float64(upstream, lane)))
+            poke(live, lane, real(0) if w == 0.0 else real(1))
+
+    @register_jitable
     def write_derivatives(call, start, m, e, y, onehot, inverse, slope, factor, live, buffers):
         """Write the gradient, and the hessian, of a tile, class by class."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
@@ -158,7 +212,11 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         zero, one = real(0), real(1)
         line_size = call.lanes * 8
         for c in range(call.classes):
-            x, g, h = call.x + c * call.x_step, call.g + c * call.g_step, call.h + c * call.h_step
+            x, g, h = (
+                call.x + c * call.x_step,
+                call.g + c * call.g_step,
+                call.h + c * call.h_step,
+            )
             t_line, weight = read_class(call, c, start, m, buffers)
             x_buffer, g_buffer = buffers + line_size, buffers + 2 * line_size
             h_buffer = buffers + 3 * line_size
@@ -172,7 +230,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 if MASS:
                     by_z -= mass_on(t_line, lane, weight, keep, spread)
                 if not SOFT:
-                    by_z -= peek(onehot, lane) if peek_int32(y, lane) == np.int32(c) else zero
+                    by_z -= peek(onehot, lane) if peek_int64(y, lane) == c else zero
                 raw = load_x(x_line, lane) if RAW else zero
                 chain = link_slope(raw, scale, cap)
                 f = peek(factor, lane)
@@ -194,7 +252,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         lanes = call.lanes
         tile = call.classes * lanes * size
         line = lanes * 8
-        scratch = np.empty((2 if KEEP else 1) * tile + 19 * line, np.uint8)
+        scratch = np.empty((2 if KEEP else 1) * tile + 20 * line, np.uint8)
         z = scratch.ctypes.data
         e = z + tile if KEEP else z
         lines = e + tile
@@ -204,46 +262,29 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         )  # fmt: skip
         y, largest, part = lines + 7 * line, lines + 8 * line, lines + 9 * line
         onehot, inverse, slope = lines + 10 * line, lines + 11 * line, lines + 12 * line
-        factor, live = lines + 13 * line, lines + 14 * line
-        buffers = lines + 15 * line
+        factor, live, upstream = lines + 13 * line, lines + 14 * line, lines + 15 * line
+        buffers = lines + 16 * line
         total = 0.0
         for start in range(first, last, lanes):
             m = min(lanes, last - start)
             read_logits(call, start, m, z, largest, buffers)
-            for lane in range(m):
-                label, label_weight, example_weight = target_of(call, start + lane)
-                poke_int32(y, lane, np.int32(label))
-                poke_float64(hot, lane, label_weight)
-                poke_float64(weight, lane, example_weight)
-                at_label = peek(z + (max(label, 0) * lanes + lane) * size, 0)
-                poke_float64(z_y, lane, np.float64(at_label))
+            read_indices(call, start, m, y, buffers)
+            read_weights(call.w, call.w_layout, start, m, weight, buffers)
+            drop_ignored(call, m, y, weight)
+            read_labels(call, m, y, z, hot, z_y)
             exponentiate(call, z, e, m, largest, part, s)
             if MASS:
                 weigh(call, start, m, z, largest, mass, dot, buffers)
-            for lane in range(m):
-                log_s, top = log(peek_float64(s, lane)), np.float64(peek(largest, lane))
-                h = peek_float64(hot, lane)
-                w = peek_float64(weight, lane)
-                all_mass = peek_float64(mass, lane) if MASS else 0.0
-                all_dot = peek_float64(dot, lane) if MASS else 0.0
-                if LOSS:
-                    at_label = peek_float64(z_y, lane)
-                    v = example_loss(log_s, top, at_label, h, all_mass, all_dot, call.z_loss)
-                    poke_float64(value, lane, v * w if w != 0.0 else 0.0)
-                if KEEP:
-                    poke(slope, lane, real(example_slope(log_s, top, h, all_mass, call.z_loss)))
-                    poke(inverse, lane, real(1.0 / peek_float64(s, lane)))
-                    poke(onehot, lane, real(h))
             if LOSS:
-                for lane in range(m):
-                    total += peek_float64(value, lane)
-                    if PER_EXAMPLE:
-                        store_real(call.loss, start + lane, real(peek_float64(value, lane)))
+                total += write_losses(
+                    call, start, m, largest, s, mass, dot, hot, weight, z_y, value
+                )
             if KEEP:
-                for lane in range(m):
-                    w = peek_float64(weight, lane)
-                    poke(factor, lane, real(w * outer * upstream_of(call, start + lane)))
-                    poke(live, lane, real(0) if w == 0.0 else real(1))
+                read_weights(call.u, call.u_layout, start, m, upstream, buffers)
+                write_coefficients(
+                    call, outer, m, largest, s, mass, hot, weight, upstream,
+                    onehot, inverse, slope, factor, live,
+                )  # fmt: skip
                 write_derivatives(
                     call, start, m, e, y, onehot, inverse, slope, factor, live, buffers
                 )
