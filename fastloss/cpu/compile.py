@@ -45,15 +45,19 @@ class Kernel:
     ----------
     make : callable
         Returns the function (record, chunk, slot) -> float to compile.
+    label : str
+        Tells apart the kernels that one `make` can return. Each has a cache index of its
+        own: two processes that add to one index at a time can swap their entries.
     user_digest : str or None
         Tells apart formulas from outside the package; None if they could not be digested, in
         which case nothing is cached on disk.
     """
 
     def __init__(
-        self, make: Callable[[], Callable[..., Any]], user_digest: str | None = ""
+        self, make: Callable[[], Callable[..., Any]], label: str, user_digest: str | None = ""
     ) -> None:
         self.make = make
+        self.label = label
         self.user_digest = user_digest
         KERNELS.append(self)
 
@@ -61,7 +65,7 @@ class Kernel:
     def compiled(self) -> Any:
         """The compiled function, an object of Numba's."""
         vector_math()
-        function = named(self.make(), self.user_digest or "")
+        function = named(self.make(), self.label + (self.user_digest or ""))
         decorate = functools.partial(cfunc, _SIGNATURE, **OPTIONS)
         return cached(decorate, function) if self.user_digest is not None else decorate()(function)
 
@@ -69,6 +73,17 @@ class Kernel:
     def address(self) -> int:
         """Where the compiled function lies."""
         return int(self.compiled.address)
+
+
+def label_of(*parts: Any) -> str:
+    """Return a label for what a kernel is compiled for; the same in every process."""
+    return hashlib.sha256(_spell(parts).encode()).hexdigest()[:12]
+
+
+def _spell(part: Any) -> str:
+    if isinstance(part, tuple):
+        return "(" + ",".join(_spell(item) for item in part) + ")"
+    return part.__qualname__ if callable(part) else str(part)
 
 
 def named(function: Callable[..., Any], label: str) -> Callable[..., Any]:

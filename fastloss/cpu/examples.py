@@ -219,7 +219,7 @@ def scan(record, chunk, slot):
 @functools.cache
 def scan_kernel() -> Kernel:
     """Return the kernel that looks at the examples before anything is written."""
-    return Kernel(lambda: scan)
+    return Kernel(lambda: scan, "")
 
 
 def class_kernel(chunk: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel
+from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.fingerprint import fingerprint
 from fastloss.cpu.ir import make_read_record
@@ -84,7 +84,8 @@ def prepare_kernel(domain: Domain | None, variant: PointwiseVariant) -> Kernel |
     if domain is None and not variant.weighted:
         return None
     digest = fingerprint(domain.valid if domain else None)
-    return Kernel(functools.partial(_make_prepare, domain, variant), digest)
+    label = label_of(domain.valid if domain else None, variant)
+    return Kernel(functools.partial(_make_prepare, domain, variant), label, digest)
 
 
 def everything(prediction, target, tolerance):
@@ -145,7 +146,8 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
 def compute_kernel(spec: PointwiseSpec, variant: PointwiseVariant) -> Kernel:
     """Return the kernel of the loss `spec` for the dtypes and outputs of `variant`."""
     digest = fingerprint(spec.value, spec.grad, spec.hess)
-    return Kernel(functools.partial(_make_compute, spec, variant), digest)
+    label = label_of(spec.name, spec.value, spec.grad, spec.hess, variant)
+    return Kernel(functools.partial(_make_compute, spec, variant), label, digest)
 
 
 def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:

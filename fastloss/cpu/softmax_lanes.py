@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel
+from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.examples import class_kernel, drop_ignored, read_indices, read_weights
 from fastloss.cpu.memory import (
     STORAGE,
@@ -68,7 +68,7 @@ def examples_per_chunk(classes: int) -> int:
 @functools.cache
 def compute_kernel(variant: ClassVariant) -> Kernel:
     """Return the kernel for the dtypes, options and outputs of `variant`."""
-    return Kernel(functools.partial(_make, variant))
+    return Kernel(functools.partial(_make, variant), label_of(__name__, variant))
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:

@@ -1,0 +1,41 @@
+# Every target makes what it needs: an environment in .venv from $(PYTHON), filled once per change
+# of pyproject.toml. Nothing outside this folder is touched (Numba's cache apart).
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+ENVIRONMENT := PYTHON="$(PYTHON)" sh tools/environment.sh "$(VENV)"
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo    train four small networks on handwritten digits, draw build/demo.png"
+	@echo "make test    run the tests            (PYTEST_ARGS='-k hinge' runs some of them)"
+	@echo "make lint    check format, lint and types"
+	@echo "make bench   time fastloss beside its peers and the memory's limits"
+	@echo "make clean   remove the environment and everything built"
+	@echo
+	@echo "PYTHON=python3.12 chooses the interpreter (3.10 or newer)."
+
+demo:
+	@$(ENVIRONMENT) demo
+	@mkdir -p build
+	@$(RUN) -m fastloss demo --out build/demo.png
+
+test:
+	@$(ENVIRONMENT) test
+	@$(RUN) -m pytest $(PYTEST_ARGS)
+
+lint:
+	@$(ENVIRONMENT) test
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+
+bench:
+	@$(ENVIRONMENT) bench
+	@$(RUN) -m pytest bench $(PYTEST_ARGS)
+
+clean:
+	rm -rf "$(VENV)" build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	find fastloss tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,85 @@
+"""Walks every kernel and checks the flags it was compiled with.
+
+One wrong flag in one kernel is silent: `nnan` breaks nan, a missing `nogil` stops the other
+threads, a missing cache costs every process its seconds.
+"""
+
+import gc
+
+import pytest
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
+
+from fastloss.cpu import compile as compilation
+from tests.catalogue import PLAIN
+from tests.helpers import FLOAT32
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """Every kernel in use, after each loss has been called, small and large."""
+    for case in PLAIN:
+        for shape in ((3, 4), (2000, 101)):
+            predictions, targets = case.draw(shape, FLOAT32)
+            case.function.value_and_grad(predictions, targets)
+    compiled = [k.compiled for k in compilation.KERNELS if "compiled" in vars(k)]
+    assert len(compiled) >= 6
+    return compiled
+
+
+@pytest.fixture(scope="module")
+def drivers(kernels):
+    """What Numba's dispatchers run of this package: the serial and the parallel driver."""
+    ours = [d for d in gc.get_objects() if isinstance(d, Dispatcher) and d.py_func.__module__]
+    ours = [d for d in ours if d.py_func.__module__.startswith("fastloss.cpu")]
+    called = [d for d in ours if d.overloads and d.targetoptions.get("nogil") is not None]
+    assert {bool(d.targetoptions.get("parallel")) for d in called} == {False, True}
+    return called
+
+
+def names_of(fastmath):
+    """What a value of the option `fastmath` allows."""
+    flags = getattr(fastmath, "flags", fastmath)
+    return {"fast"} if flags is True else set(flags or ())
+
+
+def test_flags_of_every_kernel(kernels):
+    for kernel in kernels:
+        options = kernel._compiler.targetoptions
+        assert names_of(options.get("fastmath")) <= {"contract"}, kernel.native_name
+        assert options["error_model"] == "numpy", kernel.native_name
+        assert not options.get("boundscheck") and not options.get("forceobj"), kernel.native_name
+
+
+def test_flags_of_the_drivers(drivers):
+    """They hold no GIL, so that other threads run on."""
+    for driver in drivers:
+        options = driver.targetoptions
+        assert names_of(options.get("fastmath")) <= {"contract"}, driver
+        assert options["error_model"] == "numpy" and options["nogil"] is True, driver
+        assert not options.get("boundscheck") and not options.get("forceobj"), driver
+
+
+def test_every_kernel_is_cached_under_the_digest_of_the_sources(kernels, drivers):
+    for compiled in kernels:
+        assert compilation.source_digest() in compiled._pyfunc.__qualname__
+        assert isinstance(compiled._cache, FunctionCache), compiled.native_name
+    for driver in drivers:
+        assert compilation.source_digest() in driver.py_func.__qualname__
+        assert driver.stats.cache_path, driver
+
+
+def test_every_kernel_has_a_name_of_its_own(kernels):
+    """Two symbols of one name in one process: the linker gives both the first one's code."""
+    names = [kernel.native_name for kernel in kernels]
+    assert len(set(names)) == len(names)
+    qualified = [kernel._pyfunc.__qualname__ for kernel in kernels]
+    assert len(set(qualified)) == len(qualified)
+
+
+def test_no_kernel_was_compiled_to_ignore_nan_or_inf(kernels):
+    """What LLVM saw: an intrinsic could carry flags that the options above do not show."""
+    for kernel in kernels:
+        text = kernel.inspect_llvm()
+        for flag in (" nnan ", " ninf ", " fast "):
+            assert flag not in text, (flag, kernel.native_name)

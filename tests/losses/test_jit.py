@@ -1,0 +1,126 @@
+"""fastloss.jit: the scalar building blocks inside a user's own @njit code."""
+
+import fastloss.jit as fj
+import numpy as np
+import pytest
+from numba import njit, prange
+
+from tests.catalogue import LISTED, LOSSES
+from tests.helpers import FLOAT32, FLOAT64, assert_close, each
+
+ELEMENTWISE = [loss for loss in LOSSES if not loss.over_classes]
+
+# In the order of the formulas' parameters.
+OPTIONS = {
+    "mse": {"half": False},
+    "hinge": {"margin": 0.5, "squared": True},
+    "binary_cross_entropy": {},
+    "binary_cross_entropy_with_logits": {"pos_weight": 3.0, "label_smoothing": 0.25},
+}
+
+
+@njit
+def over_rows(x):
+    """log-sum-exp of each row of a matrix."""
+    out = np.empty(x.shape[0], x.dtype)
+    for i in range(x.shape[0]):
+        out[i] = fj.logsumexp(x[i])
+    return out
+
+
+@njit(parallel=True)
+def in_parallel(x):
+    """The functions are callable from a parallel loop."""
+    out = np.empty_like(x)
+    for i in prange(x.size):
+        out[i] = fj.softplus(x[i]) + fj.sigmoid(x[i]) * fj.exp(
+            fj.log(fj.log1p(fj.expm1(fj.tanh(x[i])) + 2))
+        )
+    return out
+
+
+def test_the_options_above_cover_every_elementwise_loss():
+    assert set(OPTIONS) == {loss.name for loss in ELEMENTWISE}
+
+
+@pytest.mark.parametrize("loss", ELEMENTWISE, ids=lambda loss: loss.name)
+def test_value_grad_and_hess_of_each_elementwise_loss(loss):
+    """Options by position, after prediction and target, in the order of the documentation."""
+    value, grad, hess = (getattr(fj, f"{loss.name}_{part}") for part in ("value", "grad", "hess"))
+    options = OPTIONS[loss.name]
+    values = tuple(options.values())
+
+    @njit
+    def use(p, y):
+        out = np.empty((3, p.size))
+        for i in range(p.size):
+            out[0, i] = value(p[i], y[i], *values)
+            out[1, i] = grad(p[i], y[i], *values)
+            out[2, i] = hess(p[i], y[i], *values)
+        return out
+
+    rng = np.random.default_rng(3)
+    p = loss.predictions(rng, (50,))
+    y = next(iter(loss.targets.values()))(rng, (50,)).astype(float)
+    expected = loss.oracle(p, y, **options)
+    got = use(p, y)
+    assert_close(got[0], expected.loss, expected.loss_scale, FLOAT64)
+    assert_close(got[1], expected.grad, expected.grad_scale, FLOAT64)
+    assert_close(got[2], expected.hess, expected.hess_scale, FLOAT64)
+
+
+@pytest.mark.parametrize("loss", ELEMENTWISE, ids=lambda loss: loss.name)
+def test_the_same_functions_in_plain_python(loss):
+    """Without Numba: for a debugger, and for reading."""
+    rng = np.random.default_rng(3)
+    p = loss.predictions(rng, (5,))
+    y = next(iter(loss.targets.values()))(rng, (5,)).astype(float)
+    expected = loss.oracle(p, y, **OPTIONS[loss.name])
+    values = OPTIONS[loss.name].values()
+    got = [
+        getattr(fj, f"{loss.name}_value")(float(a), float(b), *values)
+        for a, b in zip(p, y, strict=True)
+    ]
+    assert_close(np.array(got), expected.loss, expected.loss_scale, FLOAT64)
+
+
+@each("dtype", [FLOAT64, FLOAT32])
+def test_logsumexp(dtype):
+    x = (5 * np.random.default_rng(0).standard_normal((6, 300))).astype(dtype)
+    x[1] += 1000
+    x[2] -= 1000
+    x[3, :150] = -np.inf
+    wide = x.astype(np.float64)
+    top = wide.max(1)
+    expected = top + np.log(np.exp(wide - top[:, None]).sum(1))
+    assert_close(over_rows(x), expected, 1 + np.abs(expected), dtype)
+
+
+def test_logsumexp_edges():
+    inf, nan = np.inf, np.nan
+    got = over_rows(np.array([[-inf, -inf], [nan, 0], [0, nan], [-inf, 3], [710, 710]]))
+    np.testing.assert_allclose(got[3:], [3, 710 + np.log(2)], rtol=1e-15)
+    assert np.isnan(got[1:3]).all()
+    assert got[0] == -inf or np.isnan(got[0])
+
+
+def test_logsumexp_of_a_strided_row():
+    x = np.arange(40.0).reshape(5, 8).T
+    np.testing.assert_allclose(over_rows(x), np.log(np.exp(x - 40).sum(1)) + 40, rtol=1e-14)
+
+
+def test_inside_a_parallel_loop():
+    x = np.linspace(-3, 3, 1001)
+    expected = np.log1p(np.exp(x)) + np.log1p(np.expm1(np.tanh(x)) + 2) / (1 + np.exp(-x))
+    np.testing.assert_allclose(in_parallel(x), expected, rtol=1e-14)
+
+
+def test_everything_offered_is_listed():
+    """dir() and __all__ tell what there is."""
+    expected = {"softplus", "sigmoid", "logsumexp", "exp", "log", "log1p", "expm1", "tanh"}
+    classes = {loss.name for loss in LOSSES if loss.over_classes}
+    expected |= {
+        f"{name}_{part}" for name in LISTED - classes for part in ("value", "grad", "hess")
+    }
+    assert expected <= set(fj.__all__)
+    assert all(hasattr(fj, name) for name in fj.__all__)

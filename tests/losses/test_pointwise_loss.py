@@ -1,0 +1,226 @@
+"""A user's own loss out of scalar functions gets everything the built-in ones have."""
+
+import numpy as np
+import pytest
+
+import fastloss as fl
+from tests.checks import REDUCTIONS, grad_of
+from tests.helpers import (
+    BFLOAT16,
+    FLOAT32,
+    FLOAT64,
+    LAYOUTS,
+    assert_close,
+    assert_same_bits,
+    each,
+    each_dtype,
+    f64,
+    loss_dtype,
+    strided,
+)
+from tests.losses.own_losses import ABSOLUTE, FOCAL, GAMMA, HUBER, LOG_COSH, POISSON
+from tests.oracles import differences
+from tests.oracles.expected import Expected, reduce
+
+SHAPE = (6, 5)
+
+
+def draw(dtype=FLOAT64, shape=SHAPE):
+    rng = np.random.default_rng(11)
+    return (2 * rng.standard_normal(shape)).astype(dtype), (2 * rng.standard_normal(shape)).astype(
+        dtype
+    )
+
+
+def log_cosh(p, y):
+    """The truth, in NumPy."""
+    d = f64(p) - f64(y)
+    loss = np.abs(d) + np.log1p(np.exp(-2 * np.abs(d))) - np.log(2)
+    ones = np.ones(d.shape)
+    return Expected(loss, np.tanh(d), 1 - np.tanh(d) ** 2, 1 + np.abs(d), ones, ones, ones)
+
+
+def huber(p, y, delta):
+    d = p - y
+    return np.where(np.abs(d) <= delta, d**2 / 2, delta * (np.abs(d) - delta / 2)), np.clip(
+        d, -delta, delta
+    )
+
+
+@each_dtype
+@each("reduction", REDUCTIONS)
+def test_every_dtype_reduction_and_weight(dtype, reduction):
+    p, y = draw(dtype)
+    weight = np.linspace(0.5, 2, 5)
+    expected = reduce(log_cosh(p, y), reduction, weight, 3.0)
+    loss, grad = LOG_COSH.value_and_grad(
+        p, y, reduction=reduction, sample_weight=weight, grad_output=3.0
+    )
+    assert loss.dtype == loss_dtype(dtype) and grad.dtype == dtype
+    assert_close(loss, expected.loss, expected.loss_scale, dtype, ulps=6)
+    assert_close(grad, expected.grad, expected.grad_scale, dtype, ulps=6)
+    grad, hess = LOG_COSH.grad_and_hess(
+        p, y, reduction=reduction, sample_weight=weight, grad_output=3.0
+    )
+    assert_close(grad, expected.grad, expected.grad_scale, dtype, ulps=6)
+    assert_close(hess, expected.hess, expected.hess_scale, dtype, ulps=6)
+
+
+@each("layout", LAYOUTS)
+def test_every_layout_and_out(layout):
+    p, y = draw(FLOAT32)
+    expected = grad_of(LOG_COSH, p, y)
+    np.testing.assert_array_equal(
+        grad_of(LOG_COSH, LAYOUTS[layout](p), LAYOUTS[layout](y)), expected
+    )
+    out = strided(np.zeros_like(p))
+    assert grad_of(LOG_COSH, p, y, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    grad_of(LOG_COSH, p, y, out=p)
+    assert_same_bits(p, expected)
+
+
+def test_large_enough_to_run_in_parallel():
+    p, y = draw(FLOAT32, (700, 501))
+    expected = reduce(log_cosh(p, y))
+    loss, grad = LOG_COSH.value_and_grad(p, y)
+    assert_close(loss, expected.loss, expected.loss_scale, FLOAT32)
+    assert_close(grad, expected.grad, expected.grad_scale, FLOAT32, ulps=6)
+
+
+def test_edges_come_with_it():
+    p, y = draw()
+    empty = p[:0]
+    assert np.isnan(LOG_COSH(empty, empty)) and LOG_COSH(empty, empty, reduction="sum") == 0
+    loss, grad = LOG_COSH.value_and_grad(p, y, sample_weight=0.0)
+    assert np.isnan(loss) and not grad.any()
+    p[2, 3] = np.nan
+    weight = np.ones(SHAPE)
+    weight[2, 3] = 0
+    assert np.isfinite(LOG_COSH(p, y, sample_weight=weight))
+    with pytest.raises(TypeError, match="temperature"):
+        LOG_COSH(p, y, temperature=1.0)
+    with pytest.raises(ValueError, match="shape"):
+        LOG_COSH(p, y[:, :1])
+    with pytest.raises(TypeError, match="int64"):
+        LOG_COSH(np.zeros(3, int), np.zeros(3))
+
+
+def test_parameter_with_its_default_from_the_signature():
+    p, y = draw()
+    for options, delta in (({}, 1.0), ({"delta": 0.25}, 0.25), ({"delta": 3}, 3.0)):
+        loss, grad = HUBER.value_and_grad(p, y, reduction="none", **options)
+        expected = huber(p, y, delta)
+        np.testing.assert_allclose(loss, expected[0], rtol=1e-14)
+        np.testing.assert_allclose(grad, expected[1], rtol=1e-14)
+
+
+@each("shape", [(5,), (6, 1), (6, 5), ()])
+def test_parameter_per_element(shape):
+    """Arrays broadcast against the predictions."""
+    p, y = draw()
+    delta = np.random.default_rng(0).uniform(0.2, 3, shape)
+    loss, grad = HUBER.value_and_grad(p, y, delta=delta, reduction="none")
+    expected = huber(p, y, delta)
+    np.testing.assert_allclose(loss, expected[0], rtol=1e-14)
+    np.testing.assert_allclose(grad, expected[1], rtol=1e-14)
+
+
+def test_parameter_that_does_not_broadcast():
+    p, y = draw()
+    with pytest.raises(ValueError, match="delta") as caught:
+        HUBER(p, y, delta=np.ones(4))
+    assert "(4,)" in str(caught.value) and "(6, 5)" in str(caught.value)
+    with pytest.raises(TypeError, match="delta"):
+        HUBER(p, y, delta="wide")
+
+
+@each("dtype", [FLOAT32, FLOAT64])
+def test_two_parameters_with_defaults_given_as_pairs(dtype):
+    """Focal loss in log space: no 0 * inf where kornia and optax had nan."""
+    z = np.array([-200, -30, -1, 0, 1, 30, 200], dtype)
+    for y in (np.zeros_like(z), np.ones_like(z)):
+        for options in ({}, {"gamma": 0.5}, {"gamma": 0.0, "alpha": 0.5}):
+            loss, grad = FOCAL.value_and_grad(z, y, reduction="none", **options)
+            assert np.isfinite(loss).all() and np.isfinite(grad).all()
+    plain = FOCAL(z, np.ones_like(z), gamma=0.0, alpha=1.0, reduction="none")
+    bce = fl.binary_cross_entropy_with_logits(z, np.ones_like(z), reduction="none")
+    np.testing.assert_allclose(plain, bce, rtol=1e-6, atol=1e-12)
+    quarter = FOCAL(np.zeros(1, dtype), np.ones(1, dtype))
+    np.testing.assert_allclose(quarter, 0.25 * 0.25 * np.log(2), rtol=1e-6)
+
+
+@each("loss", [LOG_COSH.name, HUBER.name, POISSON.name, FOCAL.name, GAMMA.name])
+def test_gradients_of_these_tests_own_losses(loss):
+    """The example losses are right themselves, so the tests above test the package."""
+    own = {a.name: a for a in (LOG_COSH, HUBER, POISSON, FOCAL, GAMMA)}[loss]
+    p = np.linspace(0.3, 2.7, 12) + 0.013
+    y = np.arange(12.0) % 2
+    slope = differences.derivative(lambda x: own(x, y, reduction="none"), p)
+    np.testing.assert_allclose(grad_of(own, p, y, reduction="none"), slope, rtol=1e-6, atol=1e-9)
+
+
+def test_absolute_error_at_its_tie():
+    """The subgradient at 0 is 0, and a branch in the formula keeps nan."""
+    p, y = np.array([1.0, 2.0, 3.0, np.nan]), np.array([2.0, 2.0, 2.0, 2.0])
+    loss, grad = ABSOLUTE.value_and_grad(p, y, reduction="none")
+    np.testing.assert_array_equal(loss, [1, 0, 1, np.nan])
+    np.testing.assert_array_equal(grad, [-1, 0, 1, np.nan])
+
+
+def test_without_hessian():
+    """Asking for a curvature that was not given says so."""
+    p, y = draw()
+    with pytest.raises((TypeError, ValueError, NotImplementedError), match="hess") as caught:
+        HUBER.grad_and_hess(p, y)
+    assert "huber" in str(caught.value)
+
+
+def test_two_losses_of_one_name_do_not_mix():
+    """Neither in memory nor in the cache on disk."""
+    one = fl.pointwise_loss("twin", lambda p, y: p - y, lambda p, y: 1.0 + 0.0 * p)
+    two = fl.pointwise_loss("twin", lambda p, y: y - p, lambda p, y: -1.0 + 0.0 * p)
+    p, y = np.array([3.0, 5.0]), np.array([1.0, 1.0])
+    assert one(p, y) == 3 and two(p, y) == -3 and one(p, y) == 3
+    assert (
+        grad_of(one, p, y, reduction="sum")[0] == 1 and grad_of(two, p, y, reduction="sum")[0] == -1
+    )
+
+
+def test_closure_over_a_number():
+    """The value at the time of definition, also for two losses from one factory."""
+
+    def scaled(k):
+        return fl.pointwise_loss("scaled", lambda p, y: k * (p - y), lambda p, y: k + 0.0 * p)
+
+    two, three = scaled(2.0), scaled(3.0)
+    p, y = np.array([1.0]), np.array([0.0])
+    assert (two(p, y), three(p, y), two(p, y)) == (2, 3, 2)
+
+
+def test_name_and_documentation():
+    assert LOG_COSH.name == "log_cosh"
+    assert "log cosh(p - y)" in LOG_COSH.__doc__
+    assert "log_cosh" in repr(LOG_COSH)
+
+
+def test_bad_definitions():
+    """Refused when the loss is made, not when it is first called."""
+    with pytest.raises(TypeError, match="value"):
+        fl.pointwise_loss("x", "p - y", lambda p, y: 1.0)
+    with pytest.raises(TypeError, match="name"):
+        fl.pointwise_loss(None, lambda p, y: p - y, lambda p, y: 1.0)
+    with pytest.raises((TypeError, ValueError), match="delta"):
+        fl.pointwise_loss("x", lambda p, y, delta: p - y, lambda p, y: 1.0, params=("delta",))
+    with pytest.raises((TypeError, ValueError), match="reduction"):
+        fl.pointwise_loss(
+            "x", lambda p, y, reduction=1.0: p, lambda p, y, reduction=1.0: p, params=("reduction",)
+        )
+
+
+@each("dtype", [FLOAT32, BFLOAT16])
+def test_numbers_in_a_formula_do_not_widen_the_result(dtype):
+    """A literal 0.5 is a float64 for Numba; the gradient still comes in the predictions' dtype."""
+    p, y = draw(dtype)
+    loss, grad = POISSON.value_and_grad(p, y)
+    assert loss.dtype == np.float32 and grad.dtype == dtype

@@ -1,0 +1,3 @@
+"""What each loss should be, written straight from the formulas and knowing nothing of the
+package.
+"""

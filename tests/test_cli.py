@@ -1,0 +1,107 @@
+"""The command line, in this process where that suffices and as a user runs it where not."""
+
+import builtins
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+import fastloss as fl
+from fastloss.cli import main, warmup
+from fastloss.cpu.compile import cache_directory
+
+
+def test_info_tells_what_a_bug_report_needs(capsys):
+    assert main(["info"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    facts = {line[:18].strip(): line[19:] for line in lines}
+    assert facts["fastloss"] == fl.__version__
+    assert facts["numba"] == metadata.version("numba")
+    assert facts["threading layer"] in ("omp", "tbb", "workqueue")
+    assert str(cache_directory()) in facts["cache"]
+    for name in ("python", "llvmlite", "numpy", "cpu", "cpu features", "cores", "cuda", "settings"):
+        assert facts[name]
+
+
+def test_info_imports_no_framework():
+    """It says which versions are installed without paying for their import."""
+    program = (
+        "import sys; from fastloss.cli import main; main(['info']); "
+        "assert not {'torch', 'jax', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_warmup_calls_a_loss_in_every_way(capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(warmup, "SHAPES", ((4, 10),))
+    for name, call in warmup.CALLS.items():
+        monkeypatch.setitem(
+            warmup.CALLS,
+            name,
+            lambda loss, p, t, name=name, call=call: seen.append((name, call(loss, p, t))),
+        )
+    assert main(["warmup", "--loss", "mse", "--dtype", "float64"]) == 0
+    assert [name for name, _ in seen] == list(warmup.CALLS)
+    assert float(seen[0][1]) == 0.125
+    assert "compiled in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("loss", fl.losses(), ids=lambda loss: loss.name)
+def test_every_loss_accepts_what_warmup_gives_it(loss):
+    import numpy as np
+
+    value = loss(*warmup._arguments(loss, (4, 10), np.dtype(np.float32)))
+    assert np.isfinite(value)
+
+
+def test_warmup_counts_where_rich_is_missing(capsys, monkeypatch):
+    real_import = builtins.__import__
+
+    def without_rich(name, *args, **kwargs):
+        if name.partition(".")[0] == "rich":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_rich)
+    monkeypatch.setattr(warmup, "SHAPES", ((4, 10),))
+    assert main(["warmup", "--loss", "mse"]) == 0
+    assert f"1/{len(warmup.CALLS)} mse float32 value\n" in capsys.readouterr().out
+
+
+def test_warmup_names_the_losses_there_are(capsys):
+    assert main(["warmup", "--loss", "mse", "cross_entropi"]) == 2
+    error = capsys.readouterr().err
+    assert "cross_entropi;" in error
+    assert "cross_entropy" in error
+
+
+@pytest.mark.parametrize(
+    "arguments", [["cook"], [], ["warmup", "--dtype", "int8"]], ids=["unknown", "none", "dtype"]
+)
+def test_a_wrong_command_line_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: python -m fastloss" in capsys.readouterr().err
+
+
+def test_the_demo_says_what_it_lacks(capsys, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "sklearn" else find(name, *rest),
+    )
+    assert main(["demo"]) == 1
+    assert "scikit-learn: pip install 'fastloss[demo]'" in capsys.readouterr().err
+
+
+def test_the_package_runs_as_a_module():
+    run = subprocess.run(
+        [sys.executable, "-m", "fastloss", "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(command in run.stdout for command in ("info", "warmup", "demo"))
