@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from fastloss.cpu.ir import call_kernel
-from fastloss.cpu.memory import keep_alive, store_float32, store_float64
+from fastloss.cpu.memory import address_of, keep_alive, store_float32, store_float64
 
 #: In the place of an element's number: none is to be refused.
 ALL_GOOD = -1
@@ -37,7 +37,7 @@ def make_drive() -> Callable[..., Any]:
         if prepare != 0:
             refused = np.empty(prepare_chunks, np.int64)
             weights = np.empty(prepare_chunks, np.float64)
-            slots = refused.ctypes.data
+            slots = address_of(refused)
             for c in prange(prepare_chunks):
                 weights[c] = call_kernel(prepare, record, c, slots + 8 * c)
             total = 0.0
@@ -50,7 +50,7 @@ def make_drive() -> Callable[..., Any]:
 
         outer = np.empty(1, np.float64)
         outer[0] = upstream / divisor if divisor != 0.0 else 0.0
-        slot = outer.ctypes.data
+        slot = address_of(outer)
         sums = np.empty(chunks, np.float64)
         for c in prange(chunks):
             sums[c] = call_kernel(compute, record, c, slot)

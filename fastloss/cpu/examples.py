@@ -7,8 +7,7 @@ divides by.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -17,6 +16,7 @@ from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.ir import make_read_record, out_of_line
 from fastloss.cpu.memory import (
+    address_of,
     fetch,
     inline,
     keep_alive,
@@ -96,9 +96,11 @@ _read_call = make_read_record(ClassCall)
 
 
 @inline
-def read_call(record):
-    """The arguments that lie at `record`."""
-    return _read_call(record)
+def read_chunk(record, chunk, slot):
+    """(arguments, factor of the derivatives, first example, the one after the last)."""
+    call = _read_call(record)
+    first = chunk * call.per_chunk
+    return call, load_float64(slot, 0), first, min(call.n, first + call.per_chunk)
 
 
 @inline
@@ -189,9 +191,9 @@ def first_bad(call, n, y):
 
 def scan(record, chunk, slot):
     """Sum the weights of a chunk of examples; refuse the first index that is no class."""
-    call = read_call(record)
+    call = _read_call(record)
     scratch = np.empty(3 * 8 * RUN, np.uint8)
-    y = scratch.ctypes.data
+    y = address_of(scratch)
     weight, buffer = y + 8 * RUN, y + 16 * RUN
     refused = ALL_GOOD
     total = 0.0
@@ -220,18 +222,3 @@ def scan(record, chunk, slot):
 def scan_kernel() -> Kernel:
     """Return the kernel that looks at the examples before anything is written."""
     return Kernel(lambda: scan, "")
-
-
-def class_kernel(chunk: Callable[..., Any]) -> Callable[..., Any]:
-    """Build a kernel around `chunk(call, outer, first, last)`, which computes those examples.
-
-    It writes their derivatives, times `outer`, and their losses where one per example is
-    wanted, and returns the sum of their losses.
-    """
-
-    def compute(record, c, slot):
-        call = read_call(record)
-        first = c * call.per_chunk
-        return chunk(call, load_float64(slot, 0), first, min(call.n, first + call.per_chunk))
-
-    return compute

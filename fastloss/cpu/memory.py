@@ -227,6 +227,12 @@ def load_index(address, size, signed):
     return ir.load_index(address, size, signed)
 
 
+@inline
+def address_of(scratch):
+    """Address of the first element, signed like every other address."""
+    return np.int64(scratch.ctypes.data)
+
+
 @register_jitable
 def keep_alive(scratch):
     """Use an array whose address is in use; Numba frees it after its own last use."""

@@ -19,6 +19,7 @@ from fastloss.cpu.fingerprint import fingerprint
 from fastloss.cpu.ir import make_read_record
 from fastloss.cpu.memory import (
     STORAGE,
+    address_of,
     deliver,
     fetch,
     inline,
@@ -118,7 +119,7 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
     def prepare(record, chunk, slot):
         call = read_call(record)
         buffer = np.empty(2 * LINE, np.uint8)
-        b = buffer.ctypes.data
+        b = address_of(buffer)
         refused = ALL_GOOD
         total = 0.0
         for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
@@ -198,7 +199,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
         call = read_call(record)
         scale = real(load_float64(slot, 0))
         buffer = np.empty((6 + n_options) * LINE, np.uint8)
-        b = buffer.ctypes.data
+        b = address_of(buffer)
         addresses = np.zeros(n_options + 1, np.int64)
         values = read_tuple(call.options, where, real(0))
         total = 0.0
@@ -210,7 +211,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                     layout = load_int64(call.option_lines, 2 * k + 1)
                     line = b + (6 + k) * LINE
                     addresses[k] = fetch(address, layout, start, n, real_size, line)
-            lines = read_tuple(addresses.ctypes.data, where, 0)
+            lines = read_tuple(address_of(addresses), where, 0)
             p = fetch(call.p, call.p_layout, start, n, p_size, b)
             t = fetch(call.t, call.t_layout, start, n, t_size, b + LINE)
             w, u, g, h = call.w, call.u, call.g, call.h

@@ -14,8 +14,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
-from fastloss.cpu.examples import class_kernel, target_of, upstream_of
-from fastloss.cpu.memory import STORAGE, deliver, fetch, keep_alive, offset_of, place
+from fastloss.cpu.examples import read_chunk, target_of, upstream_of
+from fastloss.cpu.memory import STORAGE, address_of, deliver, fetch, keep_alive, offset_of, place
 from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_sum
 from fastloss.dtypes import real_dtype
@@ -37,7 +37,7 @@ def examples_per_chunk(classes: int) -> int:
 @functools.cache
 def compute_kernel(variant: ClassVariant) -> Kernel:
     """Return the kernel for the dtypes, options and outputs of `variant`."""
-    return Kernel(functools.partial(_make, variant), label_of(__name__, variant))
+    return Kernel(functools.partial(_make, variant), label_of(variant))
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
@@ -95,9 +95,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 store_x(h, c, real(0))
 
-    @register_jitable
-    def chunk(call, outer, first, last):
-        """Compute the examples first .. last; return the sum of their losses."""
+    def probabilities(record, chunk, slot):
+        """Compute a chunk of examples; return the sum of their losses."""
+        call, outer, first, last = read_chunk(record, chunk, slot)
         keep, spread = real(call.keep), real(call.spread)
         classes = call.classes
         # The layout record of the classes of one example, for each array.
@@ -107,11 +107,11 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         lines[0, 2], lines[1, 2], lines[2, 2], lines[3, 2] = (
             call.x_step, call.t_step, call.g_step, call.h_step,
         )  # fmt: skip
-        x_line, t_line = lines[0].ctypes.data, lines[1].ctypes.data
-        g_line, h_line = lines[2].ctypes.data, lines[3].ctypes.data
+        x_line, t_line = address_of(lines[0]), address_of(lines[1])
+        g_line, h_line = address_of(lines[2]), address_of(lines[3])
         buffers = np.empty((4, classes * 8), np.uint8)
-        x_buffer, t_buffer = buffers[0].ctypes.data, buffers[1].ctypes.data
-        g_buffer, h_buffer = buffers[2].ctypes.data, buffers[3].ctypes.data
+        x_buffer, t_buffer = address_of(buffers[0]), address_of(buffers[1])
+        g_buffer, h_buffer = address_of(buffers[2]), address_of(buffers[3])
         total = 0.0
         for i in range(first, last):
             y, onehot, weight = target_of(call, i)
@@ -151,4 +151,4 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         keep_alive(buffers)
         return total
 
-    return class_kernel(chunk)
+    return probabilities

@@ -15,9 +15,10 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
-from fastloss.cpu.examples import class_kernel, drop_ignored, read_indices, read_weights
+from fastloss.cpu.examples import drop_ignored, read_chunk, read_indices, read_weights
 from fastloss.cpu.memory import (
     STORAGE,
+    address_of,
     deliver,
     fetch,
     keep_alive,
@@ -46,9 +47,6 @@ MIN_LANES, MAX_LANES = 16, 256
 #: Logits that make one chunk worth a thread's while.
 CHUNK = 32768
 
-#: Classes whose exponentials are summed before they join the float64 sum.
-SUM_BLOCK = 64
-
 #: Whether neighbours in a kernel's loops are examples; else they are classes.
 ACROSS_EXAMPLES = True
 
@@ -68,7 +66,7 @@ def examples_per_chunk(classes: int) -> int:
 @functools.cache
 def compute_kernel(variant: ClassVariant) -> Kernel:
     """Return the kernel for the dtypes, options and outputs of `variant`."""
-    return Kernel(functools.partial(_make, variant), label_of(__name__, variant))
+    return Kernel(functools.partial(_make, variant), label_of(variant))
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
@@ -96,28 +94,22 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 value = link(load_x(line, lane), scale, cap)
                 poke(row, lane, value)
                 poke(largest, lane, running_max(peek(largest, lane), value))
+
+    @register_jitable
+    def exponentiate(call, z, e, m, largest, s):
+        """Sum the exponentials of each example; keep them where a derivative is wanted."""
         for lane in range(m):
             # A row of masks only has no maximum to measure from.
             top = peek(largest, lane)
             poke(largest, lane, real(0) if top == real(-np.inf) else top)
-
-    @register_jitable
-    def exponentiate(call, z, e, m, largest, part, s):
-        """Sum the exponentials of each example; keep them where a derivative is wanted."""
-        for lane in range(m):
             poke_float64(s, lane, 0.0)
-        for first in range(0, call.classes, SUM_BLOCK):
+        for c in range(call.classes):
+            row, kept = z + c * call.lanes * size, e + c * call.lanes * size
             for lane in range(m):
-                poke(part, lane, real(0))
-            for c in range(first, min(call.classes, first + SUM_BLOCK)):
-                row, kept = z + c * call.lanes * size, e + c * call.lanes * size
-                for lane in range(m):
-                    value = exp_nonpositive(peek(row, lane) - peek(largest, lane))
-                    poke(part, lane, peek(part, lane) + value)
-                    if KEEP:
-                        poke(kept, lane, value)
-            for lane in range(m):
-                poke_float64(s, lane, peek_float64(s, lane) + np.float64(peek(part, lane)))
+                value = exp_nonpositive(peek(row, lane) - peek(largest, lane))
+                poke_float64(s, lane, peek_float64(s, lane) + np.float64(value))
+                if KEEP:
+                    poke(kept, lane, value)
 
     @register_jitable
     def read_class(call, c, start, m, buffer):
@@ -246,24 +238,24 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 deliver(h_line, h, call.h_layout, start, m, x_size, h_buffer)
 
-    @register_jitable
-    def chunk(call, outer, first, last):
-        """Compute the examples first .. last, tile by tile; return the sum of their losses."""
+    def softmax_lanes(record, chunk, slot):
+        """Compute a chunk of examples, tile by tile; return the sum of their losses."""
+        call, outer, first, last = read_chunk(record, chunk, slot)
         lanes = call.lanes
         tile = call.classes * lanes * size
         line = lanes * 8
-        scratch = np.empty((2 if KEEP else 1) * tile + 20 * line, np.uint8)
-        z = scratch.ctypes.data
+        scratch = np.empty((2 if KEEP else 1) * tile + 19 * line, np.uint8)
+        z = address_of(scratch)
         e = z + tile if KEEP else z
         lines = e + tile
         s, mass, dot = lines, lines + line, lines + 2 * line
         hot, weight, z_y, value = (
             lines + 3 * line, lines + 4 * line, lines + 5 * line, lines + 6 * line,
         )  # fmt: skip
-        y, largest, part = lines + 7 * line, lines + 8 * line, lines + 9 * line
-        onehot, inverse, slope = lines + 10 * line, lines + 11 * line, lines + 12 * line
-        factor, live, upstream = lines + 13 * line, lines + 14 * line, lines + 15 * line
-        buffers = lines + 16 * line
+        y, largest = lines + 7 * line, lines + 8 * line
+        onehot, inverse, slope = lines + 9 * line, lines + 10 * line, lines + 11 * line
+        factor, live, upstream = lines + 12 * line, lines + 13 * line, lines + 14 * line
+        buffers = lines + 15 * line
         total = 0.0
         for start in range(first, last, lanes):
             m = min(lanes, last - start)
@@ -272,7 +264,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             read_weights(call.w, call.w_layout, start, m, weight, buffers)
             drop_ignored(call, m, y, weight)
             read_labels(call, m, y, z, hot, z_y)
-            exponentiate(call, z, e, m, largest, part, s)
+            exponentiate(call, z, e, m, largest, s)
             if MASS:
                 weigh(call, start, m, z, largest, mass, dot, buffers)
             if LOSS:
@@ -291,4 +283,4 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         keep_alive(scratch)
         return total
 
-    return class_kernel(chunk)
+    return softmax_lanes

@@ -15,7 +15,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
-from fastloss.cpu.examples import class_kernel, target_of, upstream_of
+from fastloss.cpu.examples import read_chunk, target_of, upstream_of
 from fastloss.cpu.memory import STORAGE, offset_of
 from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_max, running_sum
@@ -41,7 +41,7 @@ def examples_per_chunk(classes: int) -> int:
 @functools.cache
 def compute_kernel(variant: ClassVariant) -> Kernel:
     """Return the kernel for the dtypes, options and outputs of `variant`."""
-    return Kernel(functools.partial(_make, variant), label_of(__name__, variant))
+    return Kernel(functools.partial(_make, variant), label_of(variant))
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
@@ -140,9 +140,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 store_x(h, c, real(0))
 
-    @register_jitable
-    def chunk(call, outer, first, last):
-        """Compute the rows first .. last; return the sum of their losses."""
+    def softmax_rows(record, chunk, slot):
+        """Compute a chunk of rows; return the sum of their losses."""
+        call, outer, first, last = read_chunk(record, chunk, slot)
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
         keep, spread = real(call.keep), real(call.spread)
         classes = call.classes
@@ -176,4 +176,4 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 )  # fmt: skip
         return total
 
-    return class_kernel(chunk)
+    return softmax_rows
