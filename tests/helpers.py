@@ -18,6 +18,7 @@ FLOAT64, FLOAT32, FLOAT16 = (np.dtype(d) for d in (np.float64, np.float32, np.fl
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = (FLOAT64, FLOAT32, FLOAT16, BFLOAT16)
 EPS = {d: float(ml_dtypes.finfo(d).eps) for d in DTYPES}
+LARGEST = {d: float(ml_dtypes.finfo(d).max) for d in DTYPES}
 TINY = {d: float(ml_dtypes.finfo(d).smallest_subnormal) for d in DTYPES}
 
 
@@ -48,8 +49,8 @@ def assert_close(actual, expected, scale, worked_in, ulps=4, what="result"):
     """Allow `ulps` roundings of the working precision relative to `scale`, and one rounding into
     actual's dtype.
 
-    nan and infinities must match exactly. There is no other slack: an `actual` in bfloat16 must
-    be the float32 answer rounded once.
+    nan and infinities must match exactly, overflow into an inf of actual's dtype included.
+    There is no other slack: an `actual` in bfloat16 must be the float32 answer rounded once.
     """
     actual = np.asarray(actual)
     expected, scale = np.broadcast_arrays(
@@ -59,6 +60,7 @@ def assert_close(actual, expected, scale, worked_in, ulps=4, what="result"):
         f"{what}: shape {actual.shape}, expected {expected.shape}"
     )
     got, dtype = f64(actual), actual.dtype
+    expected = np.where(np.abs(expected) > LARGEST[dtype], np.copysign(np.inf, expected), expected)
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(got[~finite], expected[~finite], err_msg=f"{what}: nan and inf")
     rounding = 0.5 * EPS[dtype] * np.abs(expected[finite]) + 0.5 * TINY[dtype]

@@ -291,7 +291,7 @@ def test_import_brings_nothing_heavy():
         import fastloss as fl
 
         def heavy():
-            libraries = "torch jax jaxlib cupy ml_dtypes scipy sklearn matplotlib rich"
+            libraries = "torch jax jaxlib cupy ml_dtypes sklearn matplotlib rich"
             return {*libraries.split(), "numba.cuda", "numba_cuda"} & set(sys.modules)
 
         assert not heavy(), heavy()

@@ -1,8 +1,7 @@
 """Losses as a user would write them: plain scalar functions."""
 
-from fastloss.jit import exp, log, log1p, sigmoid, softplus, tanh
-
 import fastloss as fl
+from fastloss.jit import exp, log, log1p, sigmoid, softplus, tanh
 
 
 def log_cosh(p, y):

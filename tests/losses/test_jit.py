@@ -1,10 +1,10 @@
 """fastloss.jit: the scalar building blocks inside a user's own @njit code."""
 
-import fastloss.jit as fj
 import numpy as np
 import pytest
 from numba import njit, prange
 
+import fastloss.jit as fj
 from tests.catalogue import LISTED, LOSSES
 from tests.helpers import FLOAT32, FLOAT64, assert_close, each
 
