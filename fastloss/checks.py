@@ -71,8 +71,6 @@ def number(
             return None
         if isinstance(value, np.ndarray) and array:
             return check_real(where, value)
-        if isinstance(value, np.ndarray) and value.ndim == 0:
-            value = value.item()
         if isinstance(value, (int, float)) and math.isfinite(value):
             if low <= value <= high and value > above:
                 return float(value)
@@ -126,11 +124,16 @@ def check_real(role: str, array: Array) -> Array:
 
 
 def as_float(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Return `array` as `dtype`, a copy only if it is of another."""
+    """Return `array` as `dtype`: itself, or a copy in C order if it is of another."""
     if name_of(array.dtype) == "bfloat16" and array.dtype.names:
         # Bits whose library NumPy does not know: a bfloat16 is the upper half of a float32.
         array = (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return array.astype(dtype, copy=False)
+    return array if array.dtype == dtype else array.astype(dtype, order="C")
+
+
+def as_scalar(array: Array) -> Any:
+    """Return a 0-d array as a Python number."""
+    return (as_float(array, np.dtype(np.float32)) if array.dtype.names else array).item()
 
 
 def _refuse_dtype(role: str, array: Array, expected: str) -> None:

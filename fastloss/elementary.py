@@ -58,6 +58,13 @@ def log1p(x: float) -> float:
     return -math.inf if x == -1 else math.nan
 
 
+def divide(a: float, b: float) -> float:
+    """a / b as IEEE 754 has it: inf or nan for b = 0, where Python raises."""
+    if b != 0:
+        return a / b
+    return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b)
+
+
 def maximum(a: float, b: float) -> float:
     """The larger of the two, nan if either is nan."""
     if a != a or b != b:
@@ -72,8 +79,9 @@ def maximum(a: float, b: float) -> float:
 def tanh(x):
     """Hyperbolic tangent, accurate also near 0."""
     e = expm1(const(-2.0, x) * abs(x))
-    t = -e / (e + const(2.0, x))
-    return -t if x < const(0.0, x) else t
+    t = divide(-e, e + const(2.0, x))
+    signed = -t if x < const(0.0, x) else t
+    return x if x == const(0.0, x) else signed  # keeps the sign of zero
 
 
 @register_jitable(forceinline=True)
@@ -81,7 +89,7 @@ def sigmoid(z):
     """1 / (1 + e^-z), accurate in both tails."""
     e = exp(-abs(z))
     one = const(1.0, z)
-    return (e if z < const(0.0, z) else one) / (one + e)
+    return divide(e if z < const(0.0, z) else one, one + e)
 
 
 @register_jitable(forceinline=True)

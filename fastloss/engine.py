@@ -66,7 +66,15 @@ def evaluate(
     except TypeError:  # an option or a reduction that cannot be hashed: the checks refuse it
         plan = None
     if plan is None:
-        plan = make_plan(spec, want, reduction, device, operands, dict(scalars), options)
+        plan = make_plan(
+            spec,
+            want,
+            reduction,
+            device,
+            operands,
+            {name: value for name, value, _ in scalars},
+            options,
+        )
         if len(_plans) >= _MANY_PLANS:
             _plans.clear()
         _plans[key] = plan
@@ -135,8 +143,7 @@ def read_upstream(device: str, upstream: Any) -> tuple[float, Array | None]:
         return float(upstream), None
     array = read_on(device, kind_of(upstream, "grad_output"), upstream, "grad_output")
     if array.ndim == 0:
-        checks.check_real("grad_output", array)
-        return float(checks.as_float(array, np.dtype(np.float64))), None
+        return float(checks.as_scalar(checks.check_real("grad_output", array))), None
     return 1.0, array
 
 
@@ -163,14 +170,18 @@ def _read_output(device: str, array: Any) -> Array:
 
 def split_options(
     device: str, options: Mapping[str, Any]
-) -> tuple[dict[str, Array], tuple[tuple[str, Any], ...]]:
-    """Split the options that were given into arrays and (name, value) pairs."""
+) -> tuple[dict[str, Array], tuple[tuple[str, Any, type], ...]]:
+    """Split the options that were given into arrays and (name, value, type) triples."""
     arrays, scalars = {}, []
     for name, value in options.items():
-        if value is None or isinstance(value, (int, float, str)):
-            scalars.append((name, value))
-        else:
-            arrays[name] = read_on(device, kind_of(value, name), value, name)
+        if value is not None and not isinstance(value, (int, float, str)):
+            array = read_on(device, kind_of(value, name), value, name)
+            if array.ndim > 0:
+                arrays[name] = array
+                continue
+            value = checks.as_scalar(array)
+        # With its type: 1, 1.0 and True are equal, but not equally good.
+        scalars.append((name, value, type(value)))
     return arrays, tuple(scalars)
 
 

@@ -32,6 +32,7 @@ from numba.extending import register_jitable
 from fastloss.cpu.compile import vector_math
 from fastloss.elementary import (
     const,
+    divide,
     exp,
     expm1,
     log,
@@ -73,6 +74,6 @@ def _export_formulas() -> list[str]:
 
 
 __all__ = [
-    "const", "exp", "expm1", "log", "log1p", "logsumexp", "maximum", "sigmoid", "softplus",
-    "tanh", *_export_formulas(),
+    "const", "divide", "exp", "expm1", "log", "log1p", "logsumexp", "maximum", "sigmoid",
+    "softplus", "tanh", *_export_formulas(),
 ]  # fmt: skip

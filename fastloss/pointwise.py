@@ -70,6 +70,8 @@ def pointwise_loss(
     >>> float(cubic(np.array([1.0, 3.0]), np.array([0.0, 1.0]), scale=2.0))
     9.0
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {type(name).__name__}")
     functions: list[Any] = [getattr(f, "py_func", f) for f in (value, grad, hess)]
     options = tuple(_option(functions[0], entry) for entry in _entries(params))
     for role, function in zip(("value", "grad", "hess"), functions, strict=True):

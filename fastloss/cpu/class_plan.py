@@ -79,8 +79,8 @@ class ClassPlan(CpuPlan):
         ]
         if not soft:
             self.layouts[1] = self.layout(t.shape, t.strides, t.itemsize)
-        self.weight_layout = self.broadcast_layout(operands.sample_weight, 8)
-        self.upstream_layout = self.broadcast_layout(operands.grad_output, 8)
+        self.weight_layout = self.broadcast_layout(operands.sample_weight, _FLOAT64)
+        self.upstream_layout = self.broadcast_layout(operands.grad_output, _FLOAT64)
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""

@@ -12,6 +12,7 @@ import hashlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from numba import cfunc, njit
@@ -87,9 +88,25 @@ def _spell(part: Any) -> str:
 
 
 def named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
-    """Put the sources' digest into the name, which is part of the cache's file name and key."""
+    """Put the sources' digest into the name, which is part of the cache's file name and key.
+
+    The functions inside get the label as well: the symbol of one is made of its name, its
+    argument types and a number counted per process, and of two cached kernels that define
+    the same symbol, the one loaded later runs the other's code.
+    """
+    _label_inner(function, label)
     function.__qualname__ = f"{function.__name__}_{source_digest()}{label}"
     return function
+
+
+def _label_inner(function: Callable[..., Any], label: str) -> None:
+    for cell in getattr(function, "__closure__", None) or ():
+        inner = cell.cell_contents
+        if not isinstance(inner, FunctionType) or not inner.__module__.startswith("fastloss."):
+            continue  # a formula of the user's is inlined and keeps its name
+        if "<locals>" in inner.__qualname__ and not inner.__qualname__.endswith(label):
+            inner.__qualname__ += f"_{label}"
+            _label_inner(inner, label)
 
 
 def cached(decorate: Callable[..., Any], function: Callable[..., Any]) -> Any:

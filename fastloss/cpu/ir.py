@@ -56,6 +56,16 @@ def muladd(typingctx, a, b, c):
 
 
 @intrinsic
+def divide(typingctx, a, b):
+    """a / b without the check for 0 that Numba's default error model adds."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fdiv(*args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
 def roundeven(typingctx, x):
     """Nearest integer, as a float; adding a magic constant instead breaks under `reassoc`."""
 

@@ -13,7 +13,7 @@ from numba.extending import overload, register_jitable
 
 from fastloss import elementary
 from fastloss.cpu.ir import cast_like as real
-from fastloss.cpu.ir import is_single, muladd, pick, pow2, roundeven, split_exponent
+from fastloss.cpu.ir import divide, is_single, muladd, pick, pow2, roundeven, split_exponent
 
 # A call that LLVM finds too large to inline would keep the loop around it scalar.
 INLINE = {"forceinline": True}
@@ -120,7 +120,8 @@ def expm1(x):
     n, r = reduce_exp(y)
     scale = pow2(n)
     near = muladd(scale, muladd(exp_q(r) * r, r, r), scale - real(1.0, x))
-    return exp(x) if x > high else near
+    y = exp(x) if x > high else near
+    return x if x == real(0.0, x) else y  # keeps the sign of zero
 
 
 # --- logarithms -------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def log_mantissa_32(f, k):
 
 def log_mantissa_64(f, k):
     # fdlibm e_log.c.
-    s = f / (2.0 + f)
+    s = divide(f, 2.0 + f)
     z = s * s
     p = muladd(z, 1.479819860511658591e-01, 1.531383769920937332e-01)
     p = muladd(p, z, 1.818357216161805012e-01)
@@ -186,12 +187,17 @@ def log1p(x):
     one = real(1.0, x)
     u = one + x
     # (x - (u - 1)) / u makes up for the rounding of 1 + x.
-    y = log(u) + (x - (u - one)) / u
+    y = log(u) + divide(x - (u - one), u)
     # At -1, at inf and where 1 + x rounds to inf, that correction is nan.
     return log(u) if u == real(0.0, x) or u == real(np.inf, x) else y
 
 
 # --- the larger of two ------------------------------------------------------------------
+
+
+@overload(elementary.divide, target="cpu", jit_options=INLINE)
+def _divide(a, b):
+    return lambda a, b: divide(a, b)
 
 
 @overload(elementary.maximum, target="cpu", jit_options=INLINE)

@@ -105,9 +105,10 @@ class CpuPlan:
         self._records.append(record)
         return address(record)
 
-    def broadcast_layout(self, array: Array | None, itemsize: int) -> int:
-        """Return the layout of an array, once read as floats, broadcast to the loss."""
-        if array is None or array.dtype.itemsize != itemsize:
+    def broadcast_layout(self, array: Array | None, dtype: np.dtype[Any]) -> int:
+        """Return the layout of an array, once read as `dtype`, broadcast to the loss."""
+        itemsize = dtype.itemsize
+        if array is None or array.dtype != dtype:
             # Where it has to be converted, the copy lies in C order.
             shape = () if array is None else array.shape
             strides = c_strides(shape, itemsize)

@@ -27,7 +27,6 @@ class PointwisePlan(CpuPlan):
         if request.want.hess and spec.hess is None:
             raise TypeError(f"{spec.name} was made without a hessian; pass hess= to pointwise_loss")
         self.spec = spec
-        itemsize = self.real.itemsize
         self.weighted = operands.sample_weight is not None or operands.grad_output is not None
         arrays = operands.array_options
         is_array = tuple(option.name in arrays for option in spec.options)
@@ -47,14 +46,14 @@ class PointwisePlan(CpuPlan):
             0 if a is None else self.layout(a.shape, a.strides, a.itemsize)
             for a in (p, t, operands.grad_out, operands.hess_out)
         ]
-        self.weight_layout = self.broadcast_layout(operands.sample_weight, itemsize)
-        self.upstream_layout = self.broadcast_layout(operands.grad_output, itemsize)
+        self.weight_layout = self.broadcast_layout(operands.sample_weight, self.real)
+        self.upstream_layout = self.broadcast_layout(operands.grad_output, self.real)
         self.values = np.array(
             [request.options.get(option.name, 0.0) for option in spec.options], self.real
         )
         self.option_names = [option.name for option in spec.options]
         self.option_layouts = {
-            name: self.broadcast_layout(array, itemsize) for name, array in arrays.items()
+            name: self.broadcast_layout(array, self.real) for name, array in arrays.items()
         }
         self.one = np.ones(1, self.real)
         self.no_lines = [np.zeros((len(spec.options), 2), np.int64)]

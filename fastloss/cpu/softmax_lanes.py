@@ -137,7 +137,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             for lane in range(m):
                 p = mass_on(t_line, lane, weight, keep, spread)
                 shifted = peek(row, lane) - peek(largest, lane)
-                product = np.float64(class_dot(p, shifted))
+                product = class_dot(np.float64(p), np.float64(shifted))
                 poke_float64(mass, lane, peek_float64(mass, lane) + np.float64(p))
                 poke_float64(dot, lane, peek_float64(dot, lane) + product)
 

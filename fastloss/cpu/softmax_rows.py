@@ -83,12 +83,13 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 part = running_sum(part, exp_nonpositive(link(load_x(block, c), scale, cap) - m))
             s += part
             if MASS:
-                part_mass, part_dot = real(0), real(0)
+                # In float64: in the gradient, slope p - t of a sure example cancels.
+                part_mass, part_dot = 0.0, 0.0
                 for c in range(n):
                     p = mass_on(t, class_weight, keep, spread, first + c)
                     shifted = link(load_x(block, c), scale, cap) - m
-                    part_mass = running_sum(part_mass, p)
-                    part_dot = running_sum(part_dot, class_dot(p, shifted))
+                    part_mass = running_sum(part_mass, np.float64(p))
+                    part_dot = running_sum(part_dot, class_dot(np.float64(p), np.float64(shifted)))
                 mass += part_mass
                 dot += part_dot
         return m, s, mass, dot

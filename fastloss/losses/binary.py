@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastloss.checks import flag, number
-from fastloss.elementary import const, log1p, maximum, sigmoid, softplus
+from fastloss.elementary import const, divide, log1p, maximum, sigmoid, softplus
 from fastloss.loss import register
 from fastloss.losses.probabilities import inline, surprise
 from fastloss.pointwise import pointwise_loss
@@ -27,7 +27,7 @@ def bce_value(p, t):
 
 def bce_grad(p, t):
     p = as_probability(p)
-    return (p - t) / maximum(p * (const(1.0, p) - p), const(1e-12, p))
+    return divide(p - t, maximum(p * (const(1.0, p) - p), const(1e-12, p)))
 
 
 def bce_hess(p, t):
@@ -35,7 +35,7 @@ def bce_hess(p, t):
     one = const(1.0, p)
     hit = maximum(p, const(1e-12, p))
     miss = maximum(one - p, const(1e-12, p))
-    return t / (hit * hit) + (one - t) / (miss * miss)
+    return divide(t, hit * hit) + divide(one - t, miss * miss)
 
 
 @inline
@@ -146,12 +146,16 @@ binary_cross_entropy_with_logits = register(
         sample_weight, reduction, grad_output, out
             See `fastloss.loss.Loss`.
 
+        Raises
+        ------
+        TypeError, ValueError
+            For dtypes, shapes and options that do not fit; targets do not broadcast.
+
         Notes
         -----
         Sources: PyTorch's ``binary_cross_entropy_with_logits`` (`pos_weight`), Keras'
-        ``BinaryCrossentropy`` (`label_smoothing`). A nan gives nan; an infinite logit on the
-        wrong side gives an infinite loss, on the right side none where y is exactly 0 or 1
-        only in the limit: 0 * inf is nan.
+        ``BinaryCrossentropy`` (`label_smoothing`). A nan gives nan, and so does an infinite
+        logit, beside whose tail of 0 stands 0 * inf.
 
         Examples
         --------
@@ -173,16 +177,23 @@ def hinge_value(p, t, margin=1.0, squared=False):
     return gap * gap if squared else gap
 
 
+@inline
+def inside_margin(gap, derivative):
+    """`derivative` where the gap is positive, else 0; nan stays."""
+    outside = gap if gap != gap else const(0.0, gap)
+    return derivative if gap > const(0.0, gap) else outside
+
+
 def hinge_grad(p, t, margin=1.0, squared=False):
     gap = margin - p * t
     slope = const(-2.0, p) * gap * t if squared else -t
-    return slope if gap > const(0.0, p) or gap != gap else const(0.0, p)
+    return inside_margin(gap, slope)
 
 
 def hinge_hess(p, t, margin=1.0, squared=False):
     gap = margin - p * t
     curvature = const(2.0, p) * t * t if squared else const(0.0, p)
-    return curvature if gap > const(0.0, p) or gap != gap else const(0.0, p)
+    return inside_margin(gap, curvature)
 
 
 def plus_minus_one(p, t, tolerance):

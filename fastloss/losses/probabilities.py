@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from fastloss.elementary import clamped_log, const, maximum
+from fastloss.elementary import clamped_log, const, divide, maximum
 
 inline = register_jitable(forceinline=True)
 
@@ -22,7 +22,7 @@ def surprise(p):
 @inline
 def surprise_slope(p):
     """Derivative of -log(p)."""
-    return const(-1.0, p) / maximum(p, const(1e-12, p))
+    return divide(const(-1.0, p), maximum(p, const(1e-12, p)))
 
 
 @inline

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from numba.extending import register_jitable
 
-from fastloss.elementary import const, exp, tanh
+from fastloss.elementary import const, divide, exp, tanh
 
 inline = register_jitable(forceinline=True)
 
@@ -65,21 +65,21 @@ def scaled_slope(x, scale, cap):
 @inline
 def softcapped_value(x, scale, cap):
     # A mask (-inf) stays a mask: capped, it would count as a class.
-    return x if abs(x) == const(math.inf, x) else cap * tanh(x * scale / cap)
+    return x if abs(x) == const(math.inf, x) else cap * tanh(divide(x * scale, cap))
 
 
 @inline
 def softcapped_slope(x, scale, cap):
     # 1 - tanh^2 without cancellation.
-    e = exp(const(-2.0, x) * abs(x * scale / cap))
-    sech2 = const(4.0, x) * e / ((const(1.0, x) + e) * (const(1.0, x) + e))
+    e = exp(const(-2.0, x) * abs(divide(x * scale, cap)))
+    sech2 = divide(const(4.0, x) * e, (const(1.0, x) + e) * (const(1.0, x) + e))
     return scale if abs(x) == const(math.inf, x) else scale * sech2
 
 
 @inline
 def softcapped_curvature(x, scale, cap):
     slope = softcapped_slope(x, scale, cap)
-    bend = const(-2.0, x) * tanh(x * scale / cap) * slope * scale / cap
+    bend = const(-2.0, x) * tanh(divide(x * scale, cap)) * divide(slope * scale, cap)
     return const(0.0, x) if abs(x) == const(math.inf, x) else bend
 
 

@@ -34,7 +34,6 @@ def test_every_dtype(case, dtype):
     for shape in ((6, 5), (3, 100)):
         predictions, targets = case.draw(shape, dtype)
         check(case, predictions, targets)
-        check(case, predictions, targets, reduction="none")
 
 
 @each("case", [case for case in CASES if case.option_set in ("all", "melted", "both")])
@@ -46,8 +45,9 @@ def test_options_in_narrow_dtypes(case, dtype):
 
 
 @each_dtype
-@each("case", PLAIN)
-def test_result_dtypes(case, dtype):
+@each("name", ["cross_entropy-hard-plain", "mse-real-plain"])
+def test_result_dtypes(name, dtype):
+    case = BY_NAME[name]
     predictions, targets = case.draw((4, 3), dtype)
     for reduction in ("mean", "sum", "none"):
         loss, grad = case.function.value_and_grad(predictions, targets, reduction=reduction)

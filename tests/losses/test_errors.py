@@ -65,7 +65,7 @@ def test_lists_are_refused_with_a_hint(case):
     refused(TypeError, ["list", "asarray"], case.function, predictions, targets.tolist())
 
 
-@each("thing", [None, "logits", {"a": 1}, object(), 3 + 4j])
+@each("thing", [None, "logits", {"a": 1}, object, 3 + 4j])
 @each("case", FIRST)
 def test_not_an_array_at_all(case, thing):
     predictions, targets = legal(case)
