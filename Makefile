@@ -24,7 +24,7 @@ demo:
 
 test:
 	@$(ENVIRONMENT) test
-	@$(RUN) -m pytest $(PYTEST_ARGS)
+	@$(RUN) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint:
 	@$(ENVIRONMENT) test

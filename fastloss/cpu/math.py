@@ -189,7 +189,8 @@ def log1p(x):
     # (x - (u - 1)) / u makes up for the rounding of 1 + x.
     y = log(u) + divide(x - (u - one), u)
     # At -1, at inf and where 1 + x rounds to inf, that correction is nan.
-    return log(u) if u == real(0.0, x) or u == real(np.inf, x) else y
+    y = log(u) if u == real(0.0, x) or u == real(np.inf, x) else y
+    return x if x == real(0.0, x) else y  # keeps the sign of zero
 
 
 # --- the larger of two ------------------------------------------------------------------
