@@ -13,6 +13,9 @@ over the predictions, where the array already lives.
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from fastloss.config import config
 from fastloss.errors import DeviceError
 from fastloss.loss import Loss, registered
@@ -30,6 +33,14 @@ __version__ = "0.1.0"
 
 #: Every loss of the package, as a tuple: `losses()`.
 losses = registered
+
+
+def __getattr__(name: str) -> Any:
+    # `fl.jit` without a second import, and without its cost where nobody asks for it.
+    if name == "jit":
+        return importlib.import_module("fastloss.jit")
+    raise AttributeError(f"module 'fastloss' has no attribute {name!r}")
+
 
 __all__ = [
     "DeviceError",
