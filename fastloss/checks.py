@@ -99,6 +99,8 @@ def class_weights(where: str, value: Any) -> Any:
     """Check an option that is an array with one weight per class, or None."""
     if value is None:
         return None
+    if isinstance(value, (int, float)):
+        raise ValueError(f"{where} must have the shape (C,), not (): it is the number {value!r}")
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{where} must be an array of shape (C,) or None, not {_describe(value)}")
     if value.ndim != 1:

@@ -25,6 +25,11 @@ OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
 
 _SIGNATURE = types.float64(types.int64, types.int64, types.int64)
 
+# (prepare, prepare_chunks, compute, chunks, record, divisor, upstream, loss, loss_size)
+_DRIVER_SIGNATURE = types.int64(
+    *[types.int64] * 5, types.float64, types.float64, types.int64, types.int64
+)
+
 #: Every kernel made so far, for tests that walk them.
 KERNELS: list[Kernel] = []
 
@@ -120,9 +125,11 @@ def cached(decorate: Callable[..., Any], function: Callable[..., Any]) -> Any:
 
 
 def compile_driver(function: Callable[..., Any], parallel: bool) -> Any:
-    """Compile the driver, serial or on Numba's threads."""
+    """Compile the driver at once, serial or on Numba's threads."""
     form = named(function, "_parallel" if parallel else "_serial")
-    return cached(functools.partial(njit, parallel=parallel, nogil=True, **OPTIONS), form)
+    return cached(
+        functools.partial(njit, _DRIVER_SIGNATURE, parallel=parallel, nogil=True, **OPTIONS), form
+    )
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 
 from fastloss.cpu.compile import compile_driver
 from fastloss.cpu.driver import make_drive
@@ -21,17 +22,21 @@ from fastloss.cpu.driver import make_drive
 class _Process:
     """What this process may do with threads."""
 
-    def __init__(self, forked: bool) -> None:
+    def __init__(self, forked: bool, interrupted: bool = False) -> None:
         self.forked = forked
+        #: Whether the fork came while another thread was inside a parallel driver.
+        self.interrupted = interrupted
         self.workqueue = threading.Lock()
+        #: The threads that are inside a parallel driver.
+        self.inside: set[int] = set()
         self._layer: str | None = None
 
     @property
     def layer(self) -> str:
         """Numba's threading layer, chosen by Numba at the latest now.
 
-        Only asked where a kernel is about to use it. A forked child that would have to
-        start a layer, or has inherited OpenMP's, goes without.
+        Only asked where a kernel is about to use it. A forked child goes without where it
+        would have to start a layer, has inherited OpenMP's, or one in the midst of work.
         """
         if self._layer is None:
             if self.forked:
@@ -39,7 +44,8 @@ class _Process:
                     inherited = numba.threading_layer()
                 except ValueError:
                     inherited = "none"
-                self._layer = inherited if inherited in ("tbb", "workqueue") else "none"
+                usable = inherited in ("tbb", "workqueue") and not self.interrupted
+                self._layer = inherited if usable else "none"
             else:
                 numba.get_num_threads()
                 self._layer = numba.threading_layer()
@@ -51,11 +57,18 @@ _process = _Process(forked=False)
 
 def _after_fork() -> None:
     global _process
-    _process = _Process(forked=True)
+    _process = _Process(forked=True, interrupted=bool(_process.inside) or _process.interrupted)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+    # A child must not inherit the lock of a compilation that goes on in another thread of
+    # its parent: nobody would ever release it.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 @functools.cache
@@ -69,10 +82,23 @@ def launch(chunks: int, *args: Any) -> int:
         layer = _process.layer
         if layer in ("tbb", "omp"):
             if numba.get_num_threads() > 1:
-                return int(_driver(True)(*args))
+                return _launch_parallel(*args)
         elif layer == "workqueue" and _process.workqueue.acquire(blocking=False):
+            lock = _process.workqueue
             try:
-                return int(_driver(True)(*args))
+                return _launch_parallel(*args)
             finally:
-                _process.workqueue.release()
+                lock.release()
     return int(_driver(False)(*args))
+
+
+def _launch_parallel(*args: Any) -> int:
+    # A child that is forked meanwhile falls back to the serial form: have it ready.
+    _driver(False)
+    thread = threading.get_ident()
+    inside = _process.inside
+    inside.add(thread)
+    try:
+        return int(_driver(True)(*args))
+    finally:
+        inside.discard(thread)
