@@ -45,7 +45,33 @@ def evaluate(
     out: Any,
     options: Mapping[str, Any],
 ) -> tuple[Any, Any, Any]:
-    """Return (loss, gradient, hessian) as arrays of the predictions' kind."""
+    """Return (loss, gradient, hessian) as arrays of the predictions' kind.
+
+    Where the predictions' library has to see the call, to differentiate or to trace it, the
+    library's own door is taken.
+    """
+    kind = kind_of(predictions, "predictions")
+    if kind.follows is not None and kind.follows(predictions, want):
+        return kind.follow(
+            spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
+        )
+    return compute(
+        spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
+    )
+
+
+def compute(
+    spec: Spec,
+    want: Want,
+    predictions: Any,
+    targets: Any,
+    sample_weight: Any,
+    reduction: str,
+    grad_output: Any,
+    out: Any,
+    options: Mapping[str, Any],
+) -> tuple[Any, Any, Any]:
+    """Return (loss, gradient, hessian), computed at once from what lies in memory."""
     kind = kind_of(predictions, "predictions")
     device = kind.device(predictions)
     p = read_on(device, kind, predictions, "predictions")

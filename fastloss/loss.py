@@ -66,7 +66,6 @@ class Loss:
         **options: Any,
     ) -> Any:
         """Return the loss: 0-d for "mean" and "sum", one per example for "none"."""
-        self._refuse_untracked(predictions)
         return evaluate(
             self.spec, Want.LOSS, predictions, targets, sample_weight, reduction, None, None,
             options,
@@ -126,13 +125,6 @@ class Loss:
             self.spec, Want.GRAD_AND_HESS, predictions, targets, sample_weight, reduction,
             grad_output, out, options,
         )[1:]  # fmt: skip
-
-    def _refuse_untracked(self, predictions: Any) -> None:
-        refuse = getattr(predictions, "requires_grad", False)
-        if refuse:
-            from fastloss.arrays import kind_of
-
-            kind_of(predictions, "predictions").refuse_untracked(predictions, self.name)
 
     def __repr__(self) -> str:
         return f"<fastloss loss {self.name}{self.__signature__}>"

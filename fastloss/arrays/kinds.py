@@ -6,9 +6,13 @@ NumPy's, and whatever hands over memory by DLPack, `__array_interface__`,
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fastloss.spec import Want
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -25,6 +29,14 @@ class Kind:
 
     name = "array"
 
+    #: `follows(predictions, want)`: whether the library must see this call, to differentiate or
+    #: to trace it; None for a library that never does.
+    follows: Callable[[Any, Want], bool] | None = None
+
+    def follow(self, *call: Any) -> tuple[Any, Any, Any]:
+        """Return (loss, gradient, hessian) of a call that the library sees."""
+        raise NotImplementedError
+
     def device(self, array: Any) -> str:
         """Return where `array` lives: "cpu", "cuda" or the library's own word."""
         return CPU
@@ -40,9 +52,6 @@ class Kind:
     def give(self, result: Array) -> Any:
         """Return `result` as an array of this kind, over the same memory where possible."""
         return result
-
-    def refuse_untracked(self, predictions: Any, name: str) -> None:
-        """Refuse predictions through which this library would expect to differentiate."""
 
 
 class NumPyKind(Kind):

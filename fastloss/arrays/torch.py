@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,21 @@ import torch
 
 from fastloss.arrays.kinds import Array, Kind
 from fastloss.dtypes import BFLOAT16_BITS
+from fastloss.spec import Want
 
 
 class TorchKind(Kind):
     """`torch.Tensor`."""
 
     name = "torch"
+
+    def follows(self, predictions: Any, want: Want) -> bool:
+        if want is Want.LOSS and predictions.requires_grad and torch.is_grad_enabled():
+            return True
+        return is_traced(predictions)
+
+    def follow(self, *call: Any) -> tuple[Any, Any, Any]:
+        return importlib.import_module("fastloss.torch.route").evaluate(*call)
 
     def device(self, array: Any) -> str:
         return str(array.device.type)
@@ -39,13 +49,15 @@ class TorchKind(Kind):
             return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(result)
 
-    def refuse_untracked(self, predictions: Any, name: str) -> None:
-        if predictions.requires_grad and torch.is_grad_enabled():
-            raise TypeError(
-                f"{name}: predictions require grad, and this version returns a loss that does "
-                f"not backpropagate; call {name}.value_and_grad(...) and "
-                "predictions.backward(grad), or pass predictions.detach()"
-            )
+
+def is_traced(tensor: Any) -> bool:
+    """Return whether PyTorch is tracing or transforming, so that there is no plain memory."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+    )
 
 
 KIND = TorchKind()

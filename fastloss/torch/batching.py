@@ -1,0 +1,83 @@
+"""A loss over one more axis, that of `torch.func.vmap`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from fastloss.spec import ClassSpec
+from fastloss.torch.call import Call, Tensor
+
+
+def over_batch(
+    apply: Callable[..., Tensor],
+    call: Call,
+    size: int,
+    dims: Sequence[int | None],
+    tensors: Sequence[Tensor | None],
+) -> tuple[Tensor, int]:
+    """Return `apply(call, *tensors)` for every one of a batch, and the axis of the batch.
+
+    `tensors` are (predictions, targets, sample weight, options..., [upstream gradient]), and
+    `dims` says which axis of each is the batch's.
+    """
+    moved = [
+        t if t is None or dim is None else t.movedim(dim, 0)
+        for t, dim in zip(tensors, dims, strict=True)
+    ]
+    batched = [dim is not None for dim in dims]
+    merged = _merged(call, size, batched, moved)
+    if merged is not None:
+        return apply(*merged), 0
+    parts = [
+        apply(
+            call, *[t[k] if own and t is not None else t for t, own in zip(moved, batched, strict=True)]
+        )
+        for k in range(size)
+    ]
+    return torch.stack(parts), 0
+
+
+def _merged(
+    call: Call, size: int, batched: Sequence[bool], tensors: Sequence[Tensor | None]
+) -> tuple[Any, ...] | None:
+    """Return the arguments of one call over one more axis, or None where there is none.
+
+    An unreduced loss does not care how many axes there are; a mean is one per batch.
+    """
+    if call.reduction != "none":
+        return None
+    is_class = isinstance(call.spec, ClassSpec)
+    predictions, targets, weight, *rest = tensors
+    assert predictions is not None and targets is not None
+    arrays, upstream = rest[: len(call.arrays)], rest[len(call.arrays) :]
+    if is_class and any(batched[3 : 3 + len(arrays)]):
+        return None
+    options = dict(call.options)
+    if is_class and options.get("axis", -1) >= 0:
+        options["axis"] += 1
+    wholes = [
+        t if own else t.expand(size, *t.shape)
+        for t, own in zip((predictions, targets), batched, strict=False)
+    ]
+    loss_ndim = wholes[0].ndim - (1 if is_class else 0)
+    weight = _aligned(weight, batched[2], loss_ndim)
+    if not is_class:
+        arrays = [
+            _aligned(array, own, loss_ndim)
+            for array, own in zip(arrays, batched[3:], strict=False)
+        ]
+    upstream = [
+        u if u is None or own else u.expand(size, *u.shape)
+        for u, own in zip(upstream, batched[3 + len(arrays) :], strict=True)
+    ]
+    return call._replace(options=options), *wholes, weight, *arrays, *upstream
+
+
+def _aligned(array: Tensor | None, batched: bool, ndim: int) -> Tensor | None:
+    """Return an array that broadcasts from the right with its batch axis as the first of `ndim`."""
+    if array is None or not batched:
+        return array
+    return array.reshape(array.shape[0], *[1] * (ndim - array.ndim), *array.shape[1:])

@@ -1,0 +1,69 @@
+"""What a call of a loss is besides its tensors, as an object and as the text operators carry."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from fastloss import engine
+from fastloss.loss import registered
+from fastloss.spec import Spec, Want
+
+Tensor = torch.Tensor
+
+#: The losses that operators can name: the package's, and the user's once they have been called.
+_SPECS: dict[str, Spec] = {loss.name: loss.spec for loss in registered()}
+
+
+def name_of(spec: Spec) -> str:
+    """Return the name by which operators know a loss; two losses never share one."""
+    name = spec.name
+    while _SPECS.setdefault(name, spec) is not spec:
+        name += "'"
+    return name
+
+
+class Call(NamedTuple):
+    """A loss, its reduction and its options; `arrays` names the options that are tensors."""
+
+    loss: str
+    reduction: str
+    options: Mapping[str, Any]
+    arrays: tuple[str, ...]
+
+    @property
+    def spec(self) -> Spec:
+        """The loss."""
+        return _SPECS[self.loss]
+
+    def compute(
+        self,
+        want: Want,
+        predictions: Tensor,
+        targets: Tensor,
+        sample_weight: Tensor | None,
+        arrays: Sequence[Tensor],
+        grad_output: Any = None,
+        out: Tensor | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """Return (loss, gradient, hessian), outside of autograd."""
+        options = dict(self.options)
+        options.update(zip(self.arrays, arrays, strict=True))
+        return engine.compute(
+            self.spec, want, predictions, targets, sample_weight, self.reduction, grad_output,
+            out, options,
+        )  # fmt: skip
+
+    def text(self) -> str:
+        """Return the call as the literal that `read_call` reads."""
+        return repr((self.loss, self.reduction, dict(self.options), self.arrays))
+
+
+@functools.cache
+def read_call(text: str) -> Call:
+    """Return the call that `Call.text` wrote."""
+    return Call(*ast.literal_eval(text))
