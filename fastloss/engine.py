@@ -51,7 +51,7 @@ def evaluate(
     library's own door is taken.
     """
     kind = kind_of(predictions, "predictions")
-    if kind.follows is not None and kind.follows(predictions, want):
+    if kind.follows is not None and kind.follows(want, predictions, targets, sample_weight):
         return kind.follow(
             spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
         )
@@ -124,13 +124,26 @@ def make_plan(
     given: Mapping[str, Any],
 ) -> Plan:
     """Check everything that does not depend on the arrays' contents, and choose a kernel."""
+    request = checked_request(spec, want, reduction, operands, scalars, given)
+    target = importlib.import_module(TARGETS[device])
+    plan: Plan = target.plan(request, operands)
+    return plan
+
+
+def checked_request(
+    spec: Spec,
+    want: Want,
+    reduction: str,
+    operands: Operands,
+    scalars: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> Request:
+    """Check a call by its options and by the shapes and dtypes of its arrays."""
     checks.check_reduction(spec.name, reduction)
     filled = checks.fill_options(spec, scalars, operands.array_options, given)
     request = Request(spec, want, reduction, filled)
     checks.check_operands(request, operands)
-    target = importlib.import_module(TARGETS[device])
-    plan: Plan = target.plan(request, operands)
-    return plan
+    return request
 
 
 def signature(array: Array | None) -> tuple[Any, ...] | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastloss.arrays.kinds import CUDA, Array, Kind
 from fastloss.dtypes import BFLOAT16_BITS
+from fastloss.spec import Want
 
 
 class JaxKind(Kind):
@@ -16,11 +17,19 @@ class JaxKind(Kind):
 
     name = "jax"
 
+    def follows(self, want: Want, *arrays: Any) -> bool:  # type: ignore[override]
+        return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+    def follow(self, *call: Any) -> tuple[Any, Any, Any]:
+        from fastloss.jax.route import evaluate
+
+        return evaluate(*call)
+
     def device(self, array: Any) -> str:
         if isinstance(array, jax.core.Tracer):
             raise TypeError(
-                "a traced JAX array (inside jit, grad or vmap) has no memory to compute on; "
-                "call the loss outside of the transformation"
+                "a traced JAX array (inside jit, grad or vmap) beside predictions that are not "
+                "JAX's; pass the predictions as jax.numpy.asarray(...)"
             )
         platforms = {device.platform for device in array.devices()}
         return CUDA if platforms & {"gpu", "cuda"} else str(platforms.pop())

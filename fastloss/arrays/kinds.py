@@ -29,9 +29,9 @@ class Kind:
 
     name = "array"
 
-    #: `follows(predictions, want)`: whether the library must see this call, to differentiate or
-    #: to trace it; None for a library that never does.
-    follows: Callable[[Any, Want], bool] | None = None
+    #: `follows(want, predictions, targets, sample_weight)`: whether the library must see this
+    #: call, to differentiate or to trace it; None for a library that never does.
+    follows: Callable[[Want, Any, Any, Any], bool] | None = None
 
     def follow(self, *call: Any) -> tuple[Any, Any, Any]:
         """Return (loss, gradient, hessian) of a call that the library sees."""

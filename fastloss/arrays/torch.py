@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,15 @@ class TorchKind(Kind):
 
     name = "torch"
 
-    def follows(self, predictions: Any, want: Want) -> bool:
+    def follows(self, want: Want, predictions: Any, targets: Any, weight: Any) -> bool:  # type: ignore[override]
         if want is Want.LOSS and predictions.requires_grad and torch.is_grad_enabled():
             return True
-        return is_traced(predictions)
+        return is_transformed() or is_traced(predictions)
 
     def follow(self, *call: Any) -> tuple[Any, Any, Any]:
-        return importlib.import_module("fastloss.torch.route").evaluate(*call)
+        from fastloss.torch.route import evaluate  # importlib is closed to torch.compile
+
+        return evaluate(*call)
 
     def device(self, array: Any) -> str:
         return str(array.device.type)
@@ -50,11 +51,15 @@ class TorchKind(Kind):
         return torch.from_numpy(result)
 
 
+def is_transformed() -> bool:
+    """Return whether a transformation of `torch.func` is at work."""
+    return bool(torch._C._are_functorch_transforms_active())
+
+
 def is_traced(tensor: Any) -> bool:
-    """Return whether PyTorch is tracing or transforming, so that there is no plain memory."""
-    return (
+    """Return whether PyTorch is tracing, or the tensor is one of those that only stand for data."""
+    return bool(
         torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack() > 0
         or type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
     )

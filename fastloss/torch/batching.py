@@ -12,14 +12,15 @@ from fastloss.torch.call import Call, Tensor
 
 
 def over_batch(
-    apply: Callable[..., Tensor],
+    apply: Callable[..., Any],
     call: Call,
     size: int,
     dims: Sequence[int | None],
     tensors: Sequence[Tensor | None],
-) -> tuple[Tensor, int]:
+) -> tuple[Any, Any]:
     """Return `apply(call, *tensors)` for every one of a batch, and the axis of the batch.
 
+    The results of `apply` are a tensor or a tuple of them.
     `tensors` are (predictions, targets, sample weight, options..., [upstream gradient]), and
     `dims` says which axis of each is the batch's.
     """
@@ -30,14 +31,15 @@ def over_batch(
     batched = [dim is not None for dim in dims]
     merged = _merged(call, size, batched, moved)
     if merged is not None:
-        return apply(*merged), 0
+        whole = apply(*merged)
+        return whole, 0 if isinstance(whole, Tensor) else (0,) * len(whole)
     parts = [
-        apply(
-            call, *[t[k] if own and t is not None else t for t, own in zip(moved, batched, strict=True)]
-        )
+        apply(call, *[t[k] if t is not None and b else t for t, b in zip(moved, batched, strict=True)])
         for k in range(size)
     ]
-    return torch.stack(parts), 0
+    if isinstance(parts[0], Tensor):
+        return torch.stack(parts), 0
+    return tuple(map(torch.stack, zip(*parts, strict=True))), (0,) * len(parts[0])
 
 
 def _merged(

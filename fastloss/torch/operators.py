@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from fastloss.checks import real_of  # noqa: F401
 from fastloss.spec import ClassSpec, Want
-from fastloss.torch.autograd import no_second_derivative, once, scaled
+from fastloss.torch.eager import no_second_derivative, once, times
 from fastloss.torch.batching import over_batch
 from fastloss.torch.call import Call, Tensor, read_call
 
@@ -134,7 +133,10 @@ def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _scale(ctx: Any, upstream: Tensor | None, _: None) -> tuple[Any, ...]:
     (kept,) = ctx.saved_tensors
-    result = None if upstream is None else times(kept, upstream, read_call(ctx.call))
+    result = None
+    if upstream is not None:
+        call = read_call(ctx.call)
+        result = once(times(kept, upstream, call), call.loss)
     return result, None, None, [None] * ctx.arrays, None
 
 
@@ -149,3 +151,40 @@ def _keep_call(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 value.register_autograd(_recompute, setup_context=_keep_inputs)
 value_and_grad.register_autograd(_scale, setup_context=_keep_gradient)
 grad.register_autograd(_refuse, setup_context=_keep_call)
+
+
+# --- vmap -------------------------------------------------------------------------------
+
+
+def _over_batch(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the vmap rule of an operator whose arguments are those of `value`."""
+
+    def rule(info: Any, in_dims: tuple[Any, ...], *args: Any) -> Any:
+        *tensors, arrays, text = args
+        *dims, of_arrays, _ = in_dims
+        return over_batch(
+            lambda call, p, t, w, *rest: apply(p, t, w, rest, call.text()),
+            read_call(text),
+            info.batch_size,
+            (*dims, *(of_arrays or [None] * len(arrays))),
+            (*tensors, *arrays),
+        )
+
+    return rule
+
+
+def _grad_over_batch(info: Any, in_dims: tuple[Any, ...], *args: Any) -> Any:
+    upstream, *tensors, arrays, text = args
+    of_upstream, *dims, of_arrays, _ = in_dims
+    return over_batch(
+        lambda call, p, t, w, *rest: grad(rest[-1], p, t, w, rest[:-1], call.text()),
+        read_call(text),
+        info.batch_size,
+        (*dims, *(of_arrays or [None] * len(arrays)), of_upstream),
+        (*tensors, *arrays, upstream),
+    )
+
+
+value.register_vmap(_over_batch(value))
+value_and_grad.register_vmap(_over_batch(value_and_grad))
+grad.register_vmap(_grad_over_batch)

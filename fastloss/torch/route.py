@@ -1,15 +1,19 @@
-"""Which way a call on tensors goes: at once, through autograd, or through an operator."""
+"""Which way a call on tensors goes: eager autograd, an operator, or `torch.func`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
+from fastloss.arrays.torch import is_traced, is_transformed
 from fastloss.spec import Spec, Want
-from fastloss.torch.autograd import KeptGradient, Recomputed
+from fastloss.torch import operators
 from fastloss.torch.call import Call, Tensor, name_of
+from fastloss.torch.eager import EagerLoss
+from fastloss.torch.transforms import transformed_loss
 
 
 def evaluate(
@@ -24,8 +28,50 @@ def evaluate(
     options: Mapping[str, Any],
 ) -> tuple[Any, Any, Any]:
     """Return (loss, gradient, hessian) of a call that PyTorch has to see."""
-    arrays = {k: v for k, v in options.items() if isinstance(v, Tensor)}
-    plain = {k: v for k, v in options.items() if k not in arrays}
+    arrays = {k: v for k, v in options.items() if isinstance(v, (Tensor, np.ndarray))}
+    plain = {k: v for k, v in options.items() if k not in arrays} if arrays else options
     call = Call(name_of(spec), reduction, plain, tuple(arrays))
     tensors = (predictions, targets, sample_weight, *arrays.values())
-    return KeptGradient.apply(call, *tensors), None, None
+    _refuse_other_gradients(call, tensors)
+    transformed = is_transformed()
+    if not transformed and not is_traced(predictions):
+        return EagerLoss.apply(call, *tensors), None, None
+    if want.hess or out is not None:
+        raise NotImplementedError(
+            f"{call.loss}: grad_and_hess and out= are not offered inside torch.compile, "
+            "torch.export and torch.func; call them outside of it"
+        )
+    return _through_operators(call, want, [_as_tensor(t) for t in tensors], grad_output, transformed)
+
+
+def _through_operators(
+    call: Call, want: Want, tensors: list[Any], grad_output: Any, transformed: bool
+) -> tuple[Any, Any, Any]:
+    p, t, w, *arrays = tensors
+    text = call.text()
+    if want is not Want.LOSS:
+        loss = operators.value(p, t, w, arrays, text)
+        upstream = torch.as_tensor(1.0 if grad_output is None else grad_output)
+        return loss, operators.grad(upstream, p, t, w, arrays, text), None
+    if transformed:
+        return transformed_loss(call, p, t, w, *arrays), None, None
+    keeps = p.requires_grad and torch.is_grad_enabled() and p.dtype != torch.float16
+    if keeps:
+        return operators.value_and_grad(p, t, w, arrays, text)[0], None, None
+    return operators.value(p, t, w, arrays, text), None, None
+
+
+def _as_tensor(value: Any) -> Any:
+    return value if value is None or isinstance(value, Tensor) else torch.as_tensor(value)
+
+
+def _refuse_other_gradients(call: Call, tensors: tuple[Any, ...]) -> None:
+    """Refuse to be silently constant in what is not differentiated."""
+    if not torch.is_grad_enabled():
+        return
+    for name, tensor in zip(("targets", "sample_weight", *call.arrays), tensors[1:], strict=True):
+        if tensor is not None and getattr(tensor, "requires_grad", False):
+            raise NotImplementedError(
+                f"{call.loss}: {name} requires grad, but only predictions are differentiated; "
+                f"pass {name}.detach(), or use torch.nn.functional's loss"
+            )

@@ -1,0 +1,155 @@
+"""Python functions over NumPy arrays as targets of XLA's typed FFI: no copy in either direction.
+
+The structures are those of ``xla/ffi/api/c_api.h``, API version 0. Nothing here knows a loss.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
+from typing import Any
+
+import jax
+import numpy as np
+
+from fastloss.arrays import Array
+
+#: Version of the interface that the structures below describe.
+MAJOR, MINOR = 0, 1
+
+_METADATA = 1
+_INVALID_ARGUMENT = 3
+
+
+class _Header(ctypes.Structure):
+    """How every structure of the interface begins."""
+
+    _fields_ = (("struct_size", c_size_t), ("extension_start", c_void_p))
+
+
+class _ApiVersion(_Header):
+    _fields_ = (("major", c_int), ("minor", c_int))
+
+
+class _Metadata(ctypes.Structure):
+    _fields_ = (("struct_size", c_size_t), ("api_version", _ApiVersion), ("traits", c_uint32))
+
+
+class _Extension(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", c_size_t),
+        ("type", c_int),
+        ("next", c_void_p),
+        ("metadata", POINTER(_Metadata)),
+    )
+
+
+class _ErrorArgs(_Header):
+    _fields_ = (("message", c_char_p), ("code", c_int))
+
+
+_ErrorCreate = ctypes.CFUNCTYPE(c_void_p, POINTER(_ErrorArgs))
+
+
+class _Api(_Header):
+    _fields_ = (
+        ("api_version", _ApiVersion),
+        ("internal_api", c_void_p),
+        ("error_create", _ErrorCreate),
+    )
+
+
+class _Buffer(_Header):
+    _fields_ = (("dtype", c_int), ("data", c_void_p), ("rank", c_int64), ("dims", c_void_p))
+
+
+class _Buffers(_Header):
+    _fields_ = (
+        ("size", c_int64),
+        ("types", c_void_p),
+        ("buffers", POINTER(POINTER(_Buffer))),
+    )
+
+
+class _CallFrame(_Header):
+    _fields_ = (
+        ("api", POINTER(_Api)),
+        ("context", c_void_p),
+        ("stage", c_int),
+        ("args", _Buffers),
+        ("rets", _Buffers),
+    )
+
+
+_Handler = ctypes.CFUNCTYPE(c_void_p, POINTER(_CallFrame))
+
+#: The handlers that XLA may call, by the name of their target: they live as long as the process.
+_handlers: dict[str, Any] = {}
+
+
+class Layout:
+    """Shape and dtype of a dense array in C order at an address."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self._memory = ctypes.c_char * (math.prod(shape) * self.dtype.itemsize)
+
+    def at(self, address: int | None) -> Array:
+        """Return the array at the address."""
+        if not address:  # an empty array needs no memory
+            return np.empty(self.shape, self.dtype)
+        return np.ndarray(self.shape, self.dtype, self._memory.from_address(address))
+
+
+def register(
+    name: str,
+    function: Callable[..., None],
+    inputs: Sequence[Layout],
+    outputs: Sequence[Layout],
+) -> None:
+    """Make `function(*inputs, *outputs)`, which writes its outputs, a target on the CPU.
+
+    What it raises becomes XLA's error, with the same text.
+
+    Raises
+    ------
+    RuntimeError
+        If this JAX has no typed FFI, or one of another version.
+    """
+    if name in _handlers:
+        return
+
+    def handler(frame_pointer: Any) -> int | None:
+        frame = frame_pointer.contents
+        if frame.extension_start:
+            extension = _Extension.from_address(frame.extension_start)
+            if extension.type == _METADATA:
+                metadata = extension.metadata.contents
+                metadata.api_version.major, metadata.api_version.minor = MAJOR, MINOR
+                metadata.traits = 0
+                return None
+        try:
+            if frame.args.size != len(inputs) or frame.rets.size != len(outputs):
+                raise TypeError(f"{name}: XLA passed another number of arrays")
+            given, wanted = frame.args.buffers, frame.rets.buffers
+            function(
+                *[layout.at(given[k].contents.data) for k, layout in enumerate(inputs)],
+                *[layout.at(wanted[k].contents.data) for k, layout in enumerate(outputs)],
+            )
+        except BaseException as error:  # nothing may unwind through XLA
+            message = f"{type(error).__name__}: {error}".encode()
+            args = _ErrorArgs(ctypes.sizeof(_ErrorArgs), None, message, _INVALID_ARGUMENT)
+            created: int = frame.api.contents.error_create(ctypes.byref(args))
+            return created
+        return None
+
+    callback = _Handler(handler)
+    pointer = ctypes.cast(callback, c_void_p).value
+    try:
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(pointer), platform="cpu")
+    except Exception as error:
+        raise RuntimeError(f"JAX {jax.__version__} has no typed FFI as known here") from error
+    _handlers[name] = callback

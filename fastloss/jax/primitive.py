@@ -1,0 +1,239 @@
+"""One JAX primitive for all losses: how it is typed, lowered, batched and (not) differentiated."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import uuid
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from fastloss import engine
+from fastloss.checks import real_of
+from fastloss.jax import ffi
+from fastloss.loss import registered
+from fastloss.spec import ClassSpec, Operands, Spec, Want
+
+
+class Call(NamedTuple):
+    """What is asked of a loss, besides the arrays; hashable.
+
+    The operands are predictions, targets, then sample weight and upstream gradient where they
+    are given, then the options that are arrays.
+    """
+
+    spec: Spec
+    want: Want
+    reduction: str
+    options: tuple[tuple[str, Any], ...]
+    weighted: bool
+    upstream: bool
+    arrays: tuple[str, ...]
+
+    def split(self, operands: Sequence[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Return (predictions, targets, sample weight, upstream gradient, options)."""
+        rest = list(operands[2:])
+        weight = rest.pop(0) if self.weighted else None
+        upstream = rest.pop(0) if self.upstream else None
+        return operands[0], operands[1], weight, upstream, dict(
+            zip(self.arrays, rest, strict=True)
+        )  # fmt: skip
+
+    def option(self, name: str, default: Any) -> Any:
+        """Return an option that is no array."""
+        return dict(self.options).get(name, default)
+
+
+loss_p = Primitive("fastloss")
+loss_p.multiple_results = True
+
+
+# --- types: a wrong shape or dtype is an error while tracing ------------------------------
+
+
+@functools.lru_cache(maxsize=1024)
+def _results(call: Call, *operands: tuple[tuple[int, ...], Any]) -> tuple[Any, ...]:
+    """Check the call; return (shape, dtype) of each result."""
+    # Arrays of these shapes that take no memory: the checks are those of every other call.
+    arrays = [np.broadcast_to(np.empty((), dtype), shape) for shape, dtype in operands]
+    p, t, w, u, options = call.split(arrays)
+    scalars = dict(call.options)
+    if u is not None and u.ndim == 0:
+        u = None
+    engine.checked_request(
+        call.spec, call.want, call.reduction, Operands(p, t, w, u, None, None, options), scalars,
+        {**scalars, **options},
+    )  # fmt: skip
+    shape = _loss_shape(call, p.shape) if call.reduction == "none" else ()
+    loss = [(shape, real_of(p))] if call.want.loss else []
+    return *loss, *[(p.shape, p.dtype)] * (call.want.grad + call.want.hess)
+
+
+def _loss_shape(call: Call, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the unreduced loss of predictions of this shape."""
+    if not isinstance(call.spec, ClassSpec):
+        return shape
+    axis = call.option("axis", -1) % len(shape)
+    return shape[:axis] + shape[axis + 1 :]
+
+
+@loss_p.def_abstract_eval
+def _abstract(*operands: Any, call: Call) -> list[Any]:
+    results = _results(call, *((o.shape, np.dtype(o.dtype)) for o in operands))
+    return [jax.core.ShapedArray(shape, dtype) for shape, dtype in results]
+
+
+# --- on the CPU -------------------------------------------------------------------------
+
+
+def _compute(call: Call, n_operands: int, *arrays: Any) -> None:
+    """Compute into the arrays behind the operands."""
+    p, t, w, u, options = call.split(arrays[:n_operands])
+    results = list(arrays[n_operands:])
+    loss = results.pop(0) if call.want.loss else None
+    out = None if not results else results[0] if len(results) == 1 else tuple(results)
+    value, _, _ = engine.compute(
+        call.spec, call.want, p, t, w, call.reduction, u, out, {**dict(call.options), **options}
+    )
+    if loss is not None:
+        loss[...] = value
+
+
+def _target_name(call: Call, shapes: Any) -> str:
+    """Return a name that means the same in every process: XLA's own cache outlives this one."""
+    known = any(loss.spec is call.spec for loss in registered())
+    unique = "" if known else _token(call.spec)
+    text = repr((unique, call.spec.name, call.want.name, call[2:], shapes))
+    return "fastloss_" + hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@functools.cache
+def _token(spec: Spec) -> str:
+    return uuid.uuid4().hex
+
+
+def _lower_cpu(ctx: Any, *operands: Any, call: Call) -> Any:
+    def layouts(avals: Any) -> list[ffi.Layout]:
+        return [ffi.Layout(aval.shape, aval.dtype) for aval in avals]
+
+    inputs, outputs = layouts(ctx.avals_in), layouts(ctx.avals_out)
+    shapes = [(a.shape, str(a.dtype)) for a in (*ctx.avals_in, *ctx.avals_out)]
+    name = _target_name(call, shapes)
+    try:
+        ffi.register(name, functools.partial(_compute, call, len(inputs)), inputs, outputs)
+    except RuntimeError as error:
+        _say_once(str(error))
+        return mlir.lower_fun(_callback, multiple_results=True)(ctx, *operands, call=call)
+    return jax.ffi.ffi_lowering(name)(ctx, *operands)
+
+
+def _callback(*operands: Any, call: Call) -> Any:
+    """Compute by way of Python and copies, where there is no FFI."""
+    results = _results(call, *((o.shape, np.dtype(o.dtype)) for o in operands))
+
+    def compute(*arrays: Any) -> list[Any]:
+        outputs = [np.empty(shape, dtype) for shape, dtype in results]
+        _compute(call, len(arrays), *map(np.asarray, arrays), *outputs)
+        return outputs
+
+    shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results]
+    return jax.pure_callback(compute, shapes, *operands)
+
+
+@functools.cache
+def _say_once(reason: str) -> None:
+    warnings.warn(
+        f"fastloss: {reason}; losses inside jit go through jax.pure_callback, which is slower",
+        stacklevel=2,
+    )
+
+
+def _lower_elsewhere(ctx: Any, *operands: Any, call: Call) -> Any:
+    raise NotImplementedError(
+        f"{call.spec.name}: inside jax.jit, fastloss computes on the CPU only; call the loss "
+        "outside of jit, or put the step on the CPU with jax.default_device"
+    )
+
+
+loss_p.def_impl(functools.partial(jax.interpreters.xla.apply_primitive, loss_p))
+mlir.register_lowering(loss_p, _lower_cpu, platform="cpu")
+mlir.register_lowering(loss_p, _lower_elsewhere)
+
+
+# --- transformations --------------------------------------------------------------------
+
+
+def _no_derivative(primals: Any, tangents: Any, *, call: Call) -> Any:
+    raise NotImplementedError(
+        f"{call.spec.name} has no second derivative through JAX; its diagonal is the second "
+        f"result of {call.spec.name}.grad_and_hess(...)"
+    )
+
+
+ad.primitive_jvps[loss_p] = _no_derivative
+
+
+def _batch(operands: Sequence[Any], dims: Sequence[Any], *, call: Call) -> Any:
+    """Compute over one more axis: at once where the loss is unreduced, else one by one."""
+    mapped = [d is not None for d in dims]
+    moved = [o if d is None else jnp.moveaxis(o, d, 0) for o, d in zip(operands, dims, strict=True)]
+    size = moved[mapped.index(True)].shape[0]
+    merged = _merged(call, size, moved, mapped)
+    if merged is not None:
+        whole, arguments = merged
+        results = loss_p.bind(*arguments, call=whole)
+    else:
+        results = jax.lax.map(
+            lambda rows: loss_p.bind(*_interleaved(rows, moved, mapped), call=call),
+            [o for o, m in zip(moved, mapped, strict=True) if m],
+        )
+    return results, [0] * len(results)
+
+
+def _interleaved(rows: Sequence[Any], operands: Sequence[Any], mapped: Sequence[bool]) -> list[Any]:
+    taken = iter(rows)
+    return [next(taken) if m else o for o, m in zip(operands, mapped, strict=True)]
+
+
+def _merged(
+    call: Call, size: int, operands: Sequence[Any], mapped: Sequence[bool]
+) -> tuple[Call, list[Any]] | None:
+    """Return the call over one more leading axis, and its operands; None where there is none."""
+    if call.reduction != "none":
+        return None
+    p, t, w, u, arrays = call.split(operands)
+    of_p, of_t, of_w, of_u, of_arrays = call.split(mapped)
+    is_class = isinstance(call.spec, ClassSpec)
+    if is_class and any(of_arrays.values()):
+        return None
+    axis = call.option("axis", -1)
+    if is_class and axis >= 0:
+        options = {**dict(call.options), "axis": axis + 1}
+        call = call._replace(options=tuple(options.items()))
+    ndim = p.ndim - of_p + 1 - is_class  # of the losses
+
+    def whole(array: Any, own: bool) -> Any:
+        return array if own else jnp.broadcast_to(array, (size, *array.shape))
+
+    def aligned(array: Any, own: bool) -> Any:
+        if not own:
+            return array
+        return array.reshape(size, *[1] * (ndim - array.ndim), *array.shape[1:])
+
+    result = [whole(p, of_p), whole(t, of_t)]
+    if w is not None:
+        result.append(aligned(w, of_w))
+    if u is not None:
+        result.append(jnp.broadcast_to(aligned(u, of_u), _loss_shape(call, result[0].shape)))
+    result += [aligned(a, of_arrays[name]) for name, a in arrays.items()]
+    return call, result
+
+
+batching.primitive_batchers[loss_p] = _batch

@@ -1,0 +1,96 @@
+"""A call on JAX arrays or tracers, differentiable by JAX."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from fastloss.jax.primitive import Call, loss_p
+from fastloss.spec import ClassSpec, Spec, Want
+
+
+def evaluate(
+    spec: Spec,
+    want: Want,
+    predictions: Any,
+    targets: Any,
+    sample_weight: Any,
+    reduction: str,
+    grad_output: Any,
+    out: Any,
+    options: Mapping[str, Any],
+) -> tuple[Any, Any, Any]:
+    """Return (loss, gradient, hessian) as traced values."""
+    if out is not None:
+        raise TypeError("out= is not offered for JAX arrays, which cannot be written")
+    arrays, scalars = {}, []
+    for name, value in options.items():
+        if isinstance(value, (jax.Array, np.ndarray)) and not _is_number(value):
+            arrays[name] = jax.numpy.asarray(value)
+        else:
+            scalars.append((name, value.item() if hasattr(value, "item") else value))
+    extra = [
+        jax.numpy.asarray(array) for array in (sample_weight, grad_output) if array is not None
+    ]
+    call = Call(
+        spec, want, reduction, tuple(scalars), sample_weight is not None, grad_output is not None,
+        tuple(arrays),
+    )  # fmt: skip
+    operands = [jax.numpy.asarray(predictions), jax.numpy.asarray(targets), *extra]
+    operands += arrays.values()
+    if want is Want.LOSS:
+        return _differentiable(call, *operands), None, None
+    results = iter(loss_p.bind(*operands, call=call))
+    loss, grad, hess = (next(results) if wanted else None for wanted in want.value)
+    return loss, grad, hess
+
+
+def _is_number(value: Any) -> bool:
+    return value.ndim == 0 and not isinstance(value, jax.core.Tracer)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _differentiable(call: Call, *operands: Any) -> Any:
+    return loss_p.bind(*operands, call=call)[0]
+
+
+def _forward(call: Call, *primals: Any) -> tuple[Any, Any]:
+    names = ("targets", *["sample_weight"] * call.weighted, *call.arrays)
+    for name, primal in zip(names, primals[1:], strict=True):
+        floating = jax.numpy.issubdtype(primal.value.dtype, jax.numpy.floating)
+        if primal.perturbed and floating:
+            raise NotImplementedError(
+                f"{call.spec.name}: differentiated by {name}, but only the derivative by the "
+                f"predictions is known; use jax.lax.stop_gradient({name})"
+            )
+    operands = [primal.value for primal in primals]
+    if operands[0].dtype == np.float16:
+        # Divided by the number of examples, a float16 gradient vanishes before the upstream
+        # gradient of a scaled loss could lift it: compute it in the backward pass.
+        return loss_p.bind(*operands, call=call)[0], operands
+    loss, grad = loss_p.bind(*operands, call=call._replace(want=Want.LOSS_AND_GRAD))
+    return loss, (grad, len(operands))
+
+
+def _backward(call: Call, kept: Any, upstream: Any) -> tuple[Any, ...]:
+    count = kept[1] if isinstance(kept, tuple) else len(kept)
+    nothing = (None,) * (count - 1)
+    if isinstance(upstream, SymbolicZero):
+        return None, *nothing
+    if isinstance(kept, list):
+        whole = call._replace(want=Want.GRAD, upstream=True)
+        at = 2 + call.weighted
+        (grad,) = loss_p.bind(*kept[:at], upstream, *kept[at:], call=whole)
+        return grad, *nothing
+    grad = kept[0]
+    if call.reduction == "none" and isinstance(call.spec, ClassSpec):
+        upstream = jax.numpy.expand_dims(upstream, call.option("axis", -1))
+    return (grad * upstream).astype(grad.dtype), *nothing
+
+
+_differentiable.defvjp(_forward, _backward, symbolic_zeros=True)

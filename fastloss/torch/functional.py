@@ -1,0 +1,258 @@
+"""`torch.nn.functional`'s losses, by fastloss: the same names, arguments and results.
+
+The result has the dtype of the input, float32 under autocast. Class indices may be of any
+integer dtype. Only the input is differentiated, once; see `fastloss.losses()` for the formulas.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from fastloss.loss import Loss
+from fastloss.losses import (
+    binary_cross_entropy as _bce,
+)
+from fastloss.losses import (
+    binary_cross_entropy_with_logits as _bce_with_logits,
+)
+from fastloss.losses import (
+    cross_entropy as _cross_entropy,
+)
+from fastloss.losses import (
+    hinge as _hinge,
+)
+from fastloss.losses import (
+    mse as _mse,
+)
+from fastloss.losses.embedding import hinge_embedding, soft_margin
+
+Tensor = torch.Tensor
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    sample_weight: Tensor | None = None,
+    z_loss: float = 0.0,
+    logit_scale: float = 1.0,
+    logit_softcap: float | None = None,
+) -> Tensor:
+    """Cross-entropy from logits, as `torch.nn.functional.cross_entropy`.
+
+    Parameters
+    ----------
+    input : tensor of shape (C,), (N, C) or (N, C, d1, ..., dK)
+        Logits.
+    target : tensor
+        Class indices, of any integer dtype and the input's shape without the classes; or
+        probabilities, of the input's shape.
+    weight : tensor of shape (C,), optional
+        A weight for each class.
+    size_average, reduce : None
+        Deprecated in PyTorch, refused here.
+    ignore_index : int, default -100
+        Only for class indices.
+    reduction : {"mean", "sum", "none"}, default "mean"
+    label_smoothing : float in [0, 1], default 0.0
+    sample_weight, z_loss, logit_scale, logit_softcap
+        Not PyTorch's; see `fastloss.cross_entropy`.
+
+    Raises
+    ------
+    IndexError
+        If a class index is neither in [0, C) nor `ignore_index`.
+    TypeError, ValueError
+        For dtypes, shapes and options that do not fit.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import fastloss.torch as flt
+    >>> logits = torch.zeros(2, 4, requires_grad=True)
+    >>> loss = flt.cross_entropy(logits, torch.tensor([1, 3]))
+    >>> loss.backward()
+    >>> round(loss.item(), 4), logits.grad[0].tolist()
+    (1.3863, [0.125, -0.375, 0.125, 0.125])
+    """
+    refuse_deprecated(size_average, reduce)
+    if input.ndim > 2:
+        axis = {"axis": 1}
+    else:
+        axis = {}
+    if target.is_floating_point() and ignore_index >= 0:
+        raise ValueError(
+            f"ignore_index = {ignore_index} has no meaning for probability targets; leave it out"
+        )
+    options = _given(
+        class_weight=(weight, None),
+        ignore_index=(ignore_index, -100),
+        label_smoothing=(label_smoothing, 0.0),
+        sample_weight=(sample_weight, None),
+        z_loss=(z_loss, 0.0),
+        logit_scale=(logit_scale, 1.0),
+        logit_softcap=(logit_softcap, None),
+    )
+    return _call(_cross_entropy, input, target, reduction, **axis, **options)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log likelihood from log-probabilities, as `torch.nn.functional.nll_loss`.
+
+    It only gathers, so it is PyTorch's own, for class indices of any integer dtype. With
+    `cross_entropy` there is nothing to gather, and no array of log-probabilities.
+    """
+    refuse_deprecated(size_average, reduce)
+    return functional.nll_loss(
+        input, target.long(), weight, ignore_index=ignore_index, reduction=reduction
+    )
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross-entropy of probabilities, as `torch.nn.functional.binary_cross_entropy`.
+
+    `weight` broadcasts against the input and, as in PyTorch, multiplies without entering the
+    mean's divisor. Targets outside [0, 1] are refused.
+    """
+    refuse_deprecated(size_average, reduce)
+    return _rescaled(_bce, input, target, weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+    *,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross-entropy of logits, as `torch.nn.functional.binary_cross_entropy_with_logits`.
+
+    `weight` broadcasts against the input and, as in PyTorch, multiplies without entering the
+    mean's divisor. `label_smoothing` is ours: targets become y (1 - e) + e / 2.
+    """
+    refuse_deprecated(size_average, reduce)
+    options = _given(pos_weight=(pos_weight, None), label_smoothing=(label_smoothing, 0.0))
+    return _rescaled(_bce_with_logits, input, target, weight, reduction, **options)
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Squared error (y - p)^2, as `torch.nn.functional.mse_loss`: without the factor 1/2.
+
+    `weight` has the shape of the input; the mean divides by its sum, as in PyTorch.
+    """
+    refuse_deprecated(size_average, reduce)
+    if weight is not None and weight.shape != input.shape:
+        raise ValueError(f"weight has the shape {weight.shape}, expected the input's, {input.shape}")
+    options = _given(sample_weight=(weight, None))
+    return _call(_mse, input, target, reduction, half=False, **options)
+
+
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """x where y = 1, max(0, margin - x) where y = -1, as in `torch.nn.functional`."""
+    refuse_deprecated(size_average, reduce)
+    return _call(hinge_embedding, input, target, reduction, margin=margin)
+
+
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """log(1 + exp(-y z)), as `torch.nn.functional.soft_margin_loss`, for every finite z."""
+    refuse_deprecated(size_average, reduce)
+    return _call(soft_margin, input, target, reduction)
+
+
+def hinge(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    squared: bool = False,
+    *,
+    sample_weight: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Hinge loss max(0, margin - y p) of labels -1 and +1; see `fastloss.hinge`."""
+    options = _given(
+        margin=(margin, 1.0), squared=(squared, False), sample_weight=(sample_weight, None)
+    )
+    return _call(_hinge, input, target, reduction, **options)
+
+
+# --- what they share ---------------------------------------------------------------------
+
+
+def refuse_deprecated(size_average: Any, reduce: Any) -> None:
+    if size_average is not None or reduce is not None:
+        raise TypeError(
+            "size_average and reduce are deprecated in PyTorch and not offered here; use "
+            'reduction="mean", "sum" or "none"'
+        )
+
+
+def _given(**options: tuple[Any, Any]) -> dict[str, Any]:
+    """Return the options that are not at their default."""
+    return {name: value for name, (value, default) in options.items() if value is not default}
+
+
+def _call(loss: Loss, input: Tensor, target: Tensor, reduction: str, **options: Any) -> Tensor:
+    """Return the loss in PyTorch's dtype."""
+    result: Tensor = loss(input, target, reduction=reduction, **options)
+    if result.dtype == input.dtype or torch.is_autocast_enabled(input.device.type):
+        return result
+    return result.to(input.dtype)
+
+
+def _rescaled(
+    loss: Loss, input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, **options: Any
+) -> Tensor:
+    """Return a loss whose weights do not enter the mean's divisor."""
+    if weight is None:
+        return _call(loss, input, target, reduction, **options)
+    if reduction == "mean":
+        reduction, weight = "sum", weight / input.numel()
+    return _call(loss, input, target, reduction, sample_weight=weight, **options)
