@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import fastloss.losses as losses
+import fastloss as fl
 from fastloss.jax.route import evaluate
 from fastloss.loss import Loss
 from fastloss.spec import Want
@@ -57,9 +57,9 @@ class JaxLoss:
         return f"<fastloss.jax loss {self.name}{self.__signature__}>"
 
 
-cross_entropy = JaxLoss(losses.cross_entropy)
-categorical_cross_entropy = JaxLoss(losses.categorical_cross_entropy)
-binary_cross_entropy = JaxLoss(losses.binary_cross_entropy)
-binary_cross_entropy_with_logits = JaxLoss(losses.binary_cross_entropy_with_logits)
-mse = JaxLoss(losses.mse)
-hinge = JaxLoss(losses.hinge)
+cross_entropy = JaxLoss(fl.cross_entropy)
+categorical_cross_entropy = JaxLoss(fl.categorical_cross_entropy)
+binary_cross_entropy = JaxLoss(fl.binary_cross_entropy)
+binary_cross_entropy_with_logits = JaxLoss(fl.binary_cross_entropy_with_logits)
+mse = JaxLoss(fl.mse)
+hinge = JaxLoss(fl.hinge)

@@ -34,7 +34,9 @@ def over_batch(
         whole = apply(*merged)
         return whole, 0 if isinstance(whole, Tensor) else (0,) * len(whole)
     parts = [
-        apply(call, *[t[k] if t is not None and b else t for t, b in zip(moved, batched, strict=True)])
+        apply(
+            call, *[t[k] if t is not None and b else t for t, b in zip(moved, batched, strict=True)]
+        )
         for k in range(size)
     ]
     if isinstance(parts[0], Tensor):
@@ -68,8 +70,7 @@ def _merged(
     weight = _aligned(weight, batched[2], loss_ndim)
     if not is_class:
         arrays = [
-            _aligned(array, own, loss_ndim)
-            for array, own in zip(arrays, batched[3:], strict=False)
+            _aligned(array, own, loss_ndim) for array, own in zip(arrays, batched[3:], strict=False)
         ]
     upstream = [
         u if u is None or own else u.expand(size, *u.shape)

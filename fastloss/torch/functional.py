@@ -177,7 +177,9 @@ def mse_loss(
     """
     refuse_deprecated(size_average, reduce)
     if weight is not None and weight.shape != input.shape:
-        raise ValueError(f"weight has the shape {weight.shape}, expected the input's, {input.shape}")
+        raise ValueError(
+            f"weight has the shape {weight.shape}, expected the input's, {input.shape}"
+        )
     options = _given(sample_weight=(weight, None))
     return _call(_mse, input, target, reduction, half=False, **options)
 

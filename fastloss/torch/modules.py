@@ -80,9 +80,7 @@ class BCELoss(torch.nn.BCELoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
-        return functional.binary_cross_entropy(
-            input, target, self.weight, reduction=self.reduction
-        )
+        return functional.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
@@ -134,9 +132,7 @@ class MSELoss(torch.nn.MSELoss):
 class HingeLoss(torch.nn.Module):
     """Hinge loss of labels -1 and +1; see `fastloss.torch.hinge`."""
 
-    def __init__(
-        self, margin: float = 1.0, squared: bool = False, reduction: str = "mean"
-    ) -> None:
+    def __init__(self, margin: float = 1.0, squared: bool = False, reduction: str = "mean") -> None:
         super().__init__()
         self.margin = margin
         self.squared = squared
@@ -144,9 +140,7 @@ class HingeLoss(torch.nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
-        return functional.hinge(
-            input, target, self.margin, self.squared, reduction=self.reduction
-        )
+        return functional.hinge(input, target, self.margin, self.squared, reduction=self.reduction)
 
     def extra_repr(self) -> str:
         """Return the arguments."""

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from fastloss.spec import ClassSpec, Want
-from fastloss.torch.eager import no_second_derivative, once, times
 from fastloss.torch.batching import over_batch
 from fastloss.torch.call import Call, Tensor, read_call
+from fastloss.torch.eager import no_second_derivative, once, times
 
 _ARGUMENTS = "Tensor predictions, Tensor targets, Tensor? sample_weight, Tensor[] arrays, str call"
 
@@ -64,9 +64,7 @@ def grad(
 ) -> Tensor:
     """The gradient, given the upstream gradient."""
     out = new_gradient(predictions)
-    read_call(call).compute(
-        Want.GRAD, predictions, targets, sample_weight, arrays, upstream, out
-    )
+    read_call(call).compute(Want.GRAD, predictions, targets, sample_weight, arrays, upstream, out)
     return out
 
 

@@ -41,7 +41,9 @@ def evaluate(
             f"{call.loss}: grad_and_hess and out= are not offered inside torch.compile, "
             "torch.export and torch.func; call them outside of it"
         )
-    return _through_operators(call, want, [_as_tensor(t) for t in tensors], grad_output, transformed)
+    return _through_operators(
+        call, want, [_as_tensor(t) for t in tensors], grad_output, transformed
+    )
 
 
 def _through_operators(

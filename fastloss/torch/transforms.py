@@ -25,9 +25,7 @@ class TransformedLoss(torch.autograd.Function):
     def forward(text: str, *tensors: Any) -> Tensor:
         """Compute the loss."""
         predictions, targets, sample_weight, *arrays = tensors
-        loss: Tensor = operators.value(
-            predictions, targets, sample_weight, arrays, text
-        )
+        loss: Tensor = operators.value(predictions, targets, sample_weight, arrays, text)
         return loss
 
     @staticmethod
@@ -59,9 +57,7 @@ class Gradient(torch.autograd.Function):
     def forward(text: str, upstream: Tensor, *tensors: Any) -> Tensor:
         """Compute the gradient."""
         predictions, targets, sample_weight, *arrays = tensors
-        grad: Tensor = operators.grad(
-            upstream, predictions, targets, sample_weight, arrays, text
-        )
+        grad: Tensor = operators.grad(upstream, predictions, targets, sample_weight, arrays, text)
         return grad
 
     @staticmethod
