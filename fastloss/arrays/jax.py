@@ -17,7 +17,7 @@ class JaxKind(Kind):
 
     name = "jax"
 
-    def follows(self, want: Want, *arrays: Any) -> bool:  # type: ignore[override]
+    def follows(self, want: Want, *arrays: Any) -> bool:
         return any(isinstance(array, jax.core.Tracer) for array in arrays)
 
     def follow(self, *call: Any) -> tuple[Any, Any, Any]:

@@ -17,7 +17,7 @@ class TorchKind(Kind):
 
     name = "torch"
 
-    def follows(self, want: Want, predictions: Any, targets: Any, weight: Any) -> bool:  # type: ignore[override]
+    def follows(self, want: Want, predictions: Any, targets: Any, weight: Any) -> bool:
         if want is Want.LOSS and predictions.requires_grad and torch.is_grad_enabled():
             return True
         return is_transformed() or is_traced(predictions)

@@ -23,14 +23,12 @@ _METADATA = 1
 _INVALID_ARGUMENT = 3
 
 
-class _Header(ctypes.Structure):
-    """How every structure of the interface begins."""
-
-    _fields_ = (("struct_size", c_size_t), ("extension_start", c_void_p))
+#: How every structure of the interface begins.
+_HEADER = (("struct_size", c_size_t), ("extension_start", c_void_p))
 
 
-class _ApiVersion(_Header):
-    _fields_ = (("major", c_int), ("minor", c_int))
+class _ApiVersion(ctypes.Structure):
+    _fields_ = (*_HEADER, ("major", c_int), ("minor", c_int))
 
 
 class _Metadata(ctypes.Structure):
@@ -46,35 +44,44 @@ class _Extension(ctypes.Structure):
     )
 
 
-class _ErrorArgs(_Header):
-    _fields_ = (("message", c_char_p), ("code", c_int))
+class _ErrorArgs(ctypes.Structure):
+    _fields_ = (*_HEADER, ("message", c_char_p), ("code", c_int))
 
 
 _ErrorCreate = ctypes.CFUNCTYPE(c_void_p, POINTER(_ErrorArgs))
 
 
-class _Api(_Header):
+class _Api(ctypes.Structure):
     _fields_ = (
+        *_HEADER,
         ("api_version", _ApiVersion),
         ("internal_api", c_void_p),
         ("error_create", _ErrorCreate),
     )
 
 
-class _Buffer(_Header):
-    _fields_ = (("dtype", c_int), ("data", c_void_p), ("rank", c_int64), ("dims", c_void_p))
-
-
-class _Buffers(_Header):
+class _Buffer(ctypes.Structure):
     _fields_ = (
+        *_HEADER,
+        ("dtype", c_int),
+        ("data", c_void_p),
+        ("rank", c_int64),
+        ("dims", c_void_p),
+    )
+
+
+class _Buffers(ctypes.Structure):
+    _fields_ = (
+        *_HEADER,
         ("size", c_int64),
         ("types", c_void_p),
         ("buffers", POINTER(POINTER(_Buffer))),
     )
 
 
-class _CallFrame(_Header):
+class _CallFrame(ctypes.Structure):
     _fields_ = (
+        *_HEADER,
         ("api", POINTER(_Api)),
         ("context", c_void_p),
         ("stage", c_int),

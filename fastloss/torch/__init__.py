@@ -26,7 +26,7 @@ from fastloss.torch.modules import (
     HingeLoss,
     MSELoss,
 )
-from fastloss.torch.patch import disable, enable, patch
+from fastloss.torch.patching import disable, enable, patch
 from fastloss.torch.vocab_parallel import vocab_parallel_cross_entropy
 
 __all__ = [

@@ -26,6 +26,7 @@ class EagerLoss(torch.autograd.Function):
         predictions, targets, sample_weight, *arrays = tensors
         ctx.keeps = predictions.dtype != torch.float16
         want = Want.LOSS_AND_GRAD if ctx.keeps else Want.LOSS
+        loss: Tensor
         loss, grad, _ = call.compute(want, predictions, targets, sample_weight, arrays)
         if ctx.keeps:
             ctx.save_for_backward(grad)

@@ -11,22 +11,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+import fastloss as fl
 from fastloss.loss import Loss
-from fastloss.losses import (
-    binary_cross_entropy as _bce,
-)
-from fastloss.losses import (
-    binary_cross_entropy_with_logits as _bce_with_logits,
-)
-from fastloss.losses import (
-    cross_entropy as _cross_entropy,
-)
-from fastloss.losses import (
-    hinge as _hinge,
-)
-from fastloss.losses import (
-    mse as _mse,
-)
 from fastloss.losses.embedding import hinge_embedding, soft_margin
 
 Tensor = torch.Tensor
@@ -85,14 +71,11 @@ def cross_entropy(
     (1.3863, [0.125, -0.375, 0.125, 0.125])
     """
     refuse_deprecated(size_average, reduce)
-    if input.ndim > 2:
-        axis = {"axis": 1}
-    else:
-        axis = {}
     if target.is_floating_point() and ignore_index >= 0:
         raise ValueError(
             f"ignore_index = {ignore_index} has no meaning for probability targets; leave it out"
         )
+    axis = {"axis": 1} if input.ndim > 2 else {}
     options = _given(
         class_weight=(weight, None),
         ignore_index=(ignore_index, -100),
@@ -102,7 +85,7 @@ def cross_entropy(
         logit_scale=(logit_scale, 1.0),
         logit_softcap=(logit_softcap, None),
     )
-    return _call(_cross_entropy, input, target, reduction, **axis, **options)
+    return _call(fl.cross_entropy, input, target, reduction, **axis, **options)
 
 
 def nll_loss(
@@ -139,7 +122,7 @@ def binary_cross_entropy(
     mean's divisor. Targets outside [0, 1] are refused.
     """
     refuse_deprecated(size_average, reduce)
-    return _rescaled(_bce, input, target, weight, reduction)
+    return _rescaled(fl.binary_cross_entropy, input, target, weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -160,7 +143,9 @@ def binary_cross_entropy_with_logits(
     """
     refuse_deprecated(size_average, reduce)
     options = _given(pos_weight=(pos_weight, None), label_smoothing=(label_smoothing, 0.0))
-    return _rescaled(_bce_with_logits, input, target, weight, reduction, **options)
+    return _rescaled(
+        fl.binary_cross_entropy_with_logits, input, target, weight, reduction, **options
+    )
 
 
 def mse_loss(
@@ -181,7 +166,7 @@ def mse_loss(
             f"weight has the shape {weight.shape}, expected the input's, {input.shape}"
         )
     options = _given(sample_weight=(weight, None))
-    return _call(_mse, input, target, reduction, half=False, **options)
+    return _call(fl.mse, input, target, reduction, half=False, **options)
 
 
 def hinge_embedding_loss(
@@ -222,13 +207,14 @@ def hinge(
     options = _given(
         margin=(margin, 1.0), squared=(squared, False), sample_weight=(sample_weight, None)
     )
-    return _call(_hinge, input, target, reduction, **options)
+    return _call(fl.hinge, input, target, reduction, **options)
 
 
 # --- what they share ---------------------------------------------------------------------
 
 
 def refuse_deprecated(size_average: Any, reduce: Any) -> None:
+    """Refuse PyTorch's old spelling of `reduction`."""
     if size_average is not None or reduce is not None:
         raise TypeError(
             "size_average and reduce are deprecated in PyTorch and not offered here; use "
@@ -253,7 +239,7 @@ def _rescaled(
     loss: Loss, input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, **options: Any
 ) -> Tensor:
     """Return a loss whose weights do not enter the mean's divisor."""
-    if weight is None:
+    if weight is None or input.numel() == 0:
         return _call(loss, input, target, reduction, **options)
     if reduction == "mean":
         reduction, weight = "sum", weight / input.numel()

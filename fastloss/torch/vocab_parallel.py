@@ -142,7 +142,7 @@ class _VocabParallel(torch.autograd.Function):
         if label_smoothing > 0.0:
             loss += label_smoothing * log_s - spread * sums[1]
         loss = torch.where(counts, loss, 0.0)
-        divisor = counts.sum().to(real) if reduction == "mean" else torch.ones((), dtype=real)
+        divisor = counts.sum().to(real) if reduction == "mean" else e.new_ones(())
         # A mean over nothing is nan, and its gradient 0.
         factor = counts.to(real) / divisor.clamp(min=1.0)
 

@@ -109,6 +109,8 @@ def _alike(input: Any, target: Any) -> bool:
     """Return whether ours means the same: dense CPU tensors, and no mixture of floating dtypes."""
     if not (isinstance(input, torch.Tensor) and isinstance(target, torch.Tensor)):
         return False
+    if torch.overrides.has_torch_function((input, target)):
+        return False
     if input.device.type != "cpu" or target.device.type != "cpu" or is_transformed():
         return False
     if not target.is_floating_point():
