@@ -38,7 +38,7 @@ def assert_near(ours, theirs, dtype, scale, what):
     error = (ours - theirs)[finite].abs()
     bound = 16 * torch.finfo(dtype).eps * (theirs[finite].abs() + scale)
     # The clamp of binary_cross_entropy's gradient, 1e-12, is a float32 in torch.
-    bound += torch.where(theirs[finite].abs() > 1e9, 1e-8 * theirs[finite].abs(), 0.0)
+    bound += torch.where(theirs[finite].abs() > 1e6, 1e-8 * theirs[finite].abs(), 0.0)
     assert (error <= bound).all(), f"{what}: {error.max()} of {scale}"
 
 
@@ -57,7 +57,8 @@ def test_same_as_torch(name):
         call = {k: cast(v, dtype) for k, v in call.items()}
         wide = {k: cast(v, torch.float64) for k, v in call.items()}
         expected = outcome(theirs, x.double(), cast(y, torch.float64), wide, seed)
-        got = outcome(ours, draw.layout(x), y, call, seed)
+        laid_out = x if name == "nll_loss" else draw.layout(x)  # torch's own refuses some
+        got = outcome(ours, laid_out, y, call, seed)
         what = f"{name} {number}: {tuple(x.shape)} {dtype} {call}"
         assert got[0].dtype == dtype and got[0].shape == expected[0].shape, what
         size = float(x.abs().max()) if x.numel() else 0.0

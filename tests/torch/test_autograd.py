@@ -1,0 +1,173 @@
+"""Gradients in eager mode: when they are made, kept, scaled, and refused."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.nn import functional  # noqa: E402
+
+import fastloss as fl  # noqa: E402
+import fastloss.torch as flt  # noqa: E402
+from tests.arrays.test_dispatch import from_torch, to_torch  # noqa: E402
+from tests.catalogue import FIRST, PLAIN  # noqa: E402
+from tests.helpers import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, each, f64, run_python  # noqa: E402
+
+
+def logits_and_targets(n=6, classes=5, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, classes, generator=generator, dtype=torch.float64).to(dtype)
+    return x.requires_grad_(), torch.randint(0, classes, (n,), generator=generator)
+
+
+# Few of each: every dtype and reduction is another kernel to compile.
+CALLS = [(case, FLOAT32, "mean") for case in PLAIN]
+CALLS += [(case, dtype, "mean") for case in FIRST for dtype in (FLOAT64, FLOAT16, BFLOAT16)]
+CALLS += [(FIRST[0], FLOAT32, "none"), (FIRST[0], FLOAT16, "none"), (FIRST[-1], FLOAT32, "none")]
+
+
+@pytest.mark.parametrize("case, dtype, reduction", CALLS, ids=str)
+def test_plain_losses_backpropagate(case, dtype, reduction):
+    """The same bits as value_and_grad with the same upstream gradient, to one more rounding."""
+    predictions, targets = case.draw((6, 5), dtype)
+    x, y = to_torch(predictions, torch).requires_grad_(), to_torch(targets, torch)
+    loss = case.function(x, y, reduction=reduction)
+    upstream = torch.linspace(0.5, 2.0, loss.numel(), dtype=loss.dtype).reshape(loss.shape)
+    loss.backward(upstream)
+    expected_loss, expected = case.function.value_and_grad(
+        predictions, targets, reduction=reduction, grad_output=upstream.numpy()
+    )
+    np.testing.assert_array_equal(from_torch(loss), f64(expected_loss))
+    assert x.grad.dtype == x.dtype
+    eps = {FLOAT64: 2.0**-52, FLOAT32: 2.0**-23, FLOAT16: 2.0**-10, BFLOAT16: 2.0**-7}[dtype]
+    np.testing.assert_allclose(
+        from_torch(x.grad), f64(expected), rtol=2 * eps, atol=0 if dtype != FLOAT16 else 1e-7
+    )
+
+
+def test_no_gradient_is_computed_where_none_is_asked_for():
+    x, y = logits_and_targets()
+    with torch.no_grad():
+        assert not fl.cross_entropy(x, y).requires_grad
+    assert fl.cross_entropy(x.detach(), y).grad_fn is None
+
+
+def test_non_leaf_logits_shared_weights_and_accumulation():
+    x, y = logits_and_targets()
+    total = {}
+    for name, loss in (("ours", flt.cross_entropy), ("theirs", functional.cross_entropy)):
+        x.grad = None
+        z = x * 3
+        (loss(z, y) + 2 * loss(z.exp(), y)).backward()
+        loss(x, y).backward()
+        total[name] = x.grad
+    torch.testing.assert_close(total["ours"], total["theirs"])
+
+
+@each("upstream", [1.0, 3.0])
+def test_retained_graph_gives_the_same_gradient_twice(upstream):
+    """The kept gradient must not be scaled in place while the graph may be used again."""
+    x, y = logits_and_targets()
+    loss = fl.cross_entropy(x, y) * upstream
+    loss.backward(retain_graph=True)
+    first = x.grad.clone()
+    x.grad.zero_()
+    loss.backward()
+    assert torch.equal(x.grad, first)
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_accumulating_into_grad_leaves_the_kept_gradient_alone():
+    """x.grad is added to in place: it must not be the array that a retained graph keeps."""
+    x, y = logits_and_targets()
+    loss = fl.cross_entropy(x, y)
+    loss.backward(retain_graph=True)
+    loss.backward(retain_graph=True)
+    loss.backward()
+    (expected,) = torch.autograd.grad(functional.cross_entropy(x, y), x)
+    torch.testing.assert_close(x.grad, 3 * expected)
+
+
+def test_the_gradient_becomes_grad_without_a_copy():
+    """One array of the logits' size for the whole step: torch's allocator hands out none."""
+    run_python(
+        """
+        import tracemalloc, torch, fastloss as fl
+        x = torch.zeros(2048, 1024, requires_grad=True)
+        y = torch.zeros(2048, dtype=torch.int64)
+        fl.cross_entropy(x, y).backward()
+        x.grad = None
+        tracemalloc.start()
+        with torch.profiler.profile(profile_memory=True) as profile:
+            (fl.cross_entropy(x, y) * 2).backward()
+        numpy_peak = tracemalloc.get_traced_memory()[1]
+        torch_bytes = sum(max(e.self_cpu_memory_usage, 0) for e in profile.key_averages())
+        size = x.numel() * 4
+        assert numpy_peak < 1.1 * size, numpy_peak / size
+        assert torch_bytes < 0.1 * size, torch_bytes / size
+        """
+    )
+
+
+def test_hooks_and_checkpoint():
+    x, y = logits_and_targets()
+    seen = []
+    x.register_hook(lambda g: seen.append(g.clone()))
+    fl.cross_entropy(x, y).backward()
+    x.grad = None
+    again = torch.utils.checkpoint.checkpoint(
+        lambda z: fl.cross_entropy(z * 1, y), x, use_reentrant=False
+    )
+    again.backward()
+    torch.testing.assert_close(x.grad, seen[0])
+
+
+def test_second_derivatives_are_refused():
+    """A gradient penalty would otherwise silently do nothing."""
+    x, y = logits_and_targets()
+    (grad,) = torch.autograd.grad(fl.cross_entropy(x, y), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="second derivative"):
+        (fl.cross_entropy(x, y) + grad.square().sum()).backward()
+
+
+@each("name", ["targets", "sample_weight", "class_weight"])
+def test_other_derivatives_are_refused(name):
+    x, _ = logits_and_targets()
+    call = {"targets": x.detach().softmax(-1), "sample_weight": torch.ones(6)}
+    call["class_weight"] = torch.ones(5)
+    call[name].requires_grad_()
+    with pytest.raises(NotImplementedError, match=name):
+        fl.cross_entropy(x, **call)
+
+
+@each("case", FIRST)
+@each("reduction", ["mean", "none"])
+def test_gradcheck(case, reduction):
+    predictions, targets = case.draw((3, 4), FLOAT64)
+    x, y = torch.from_numpy(predictions).requires_grad_(), torch.from_numpy(targets)
+    if case.function.name == "hinge":
+        x = (x.detach() * 0.3).requires_grad_()  # away from the kink
+    assert torch.autograd.gradcheck(lambda z: case.function(z, y, reduction=reduction), x)
+
+
+def test_scaled_float16_loss_keeps_small_gradients():
+    """A gradient of 1e-8 is 0 in float16; times a loss scale of 65536 it is not."""
+    n = 4096
+    x = torch.zeros(n, 1000, dtype=torch.float16, requires_grad=True)
+    (fl.cross_entropy(x, torch.zeros(n, dtype=torch.int64)) * 65536.0).backward()
+    expected = 65536.0 / n * 1e-3
+    torch.testing.assert_close(
+        x.grad[:, 1].double(), torch.full((n,), expected).double(), rtol=2e-3, atol=0
+    )
+
+
+def test_logits_changed_before_the_backward_pass():
+    """float16 reads them again: torch's own error. Others are done with them."""
+    x, y = logits_and_targets(dtype=torch.float16)
+    z = x * 1
+    loss = fl.cross_entropy(z, y)
+    with torch.no_grad():
+        z.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
