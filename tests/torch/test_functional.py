@@ -100,5 +100,5 @@ def test_ours():
     labels = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64).expand(5, 4)
     torch.testing.assert_close(flt.hinge(x, labels), (1 - x * labels).clamp(min=0).mean())
     smooth = flt.binary_cross_entropy_with_logits(x, (labels > 0).double(), label_smoothing=0.2)
-    expected = functional.binary_cross_entropy_with_logits(x, (labels > 0) * 0.8 + 0.1)
+    expected = functional.binary_cross_entropy_with_logits(x, (labels > 0).double() * 0.8 + 0.1)
     torch.testing.assert_close(smooth, expected)

@@ -1,0 +1,183 @@
+"""The losses inside torch's tracers and transformations."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.nn import functional  # noqa: E402
+
+import fastloss as fl  # noqa: E402
+import fastloss.torch as flt  # noqa: E402
+from fastloss.torch import operators  # noqa: E402
+from fastloss.torch.call import Call  # noqa: E402
+from tests.helpers import each  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what the tracers say about themselves
+
+N, C = 6, 5
+X = torch.randn(N, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+Y = torch.tensor([0, 4, 2, 1, 3, 0])
+WEIGHT = torch.linspace(0.5, 2.0, C, dtype=torch.float64)
+
+
+# --- the operators themselves ------------------------------------------------------------
+
+
+@each("reduction", ["mean", "none"])
+@each("layout", ["contiguous", "transposed"])
+def test_opcheck(reduction, layout):
+    call = Call("cross_entropy", reduction, {"label_smoothing": 0.1}, ("class_weight",)).text()
+    x = X if layout == "contiguous" else X.T.contiguous().T
+    upstream = torch.ones(() if reduction == "mean" else N, dtype=torch.float64)
+    rest = (Y, None, [WEIGHT], call)
+    torch.library.opcheck(operators.value, (x.clone().requires_grad_(), *rest))
+    torch.library.opcheck(operators.value_and_grad, (x.clone().requires_grad_(), *rest))
+    torch.library.opcheck(operators.grad, (upstream, x, *rest))
+
+
+def test_opcheck_of_an_elementwise_loss():
+    call = Call("mse", "none", {"half": False}, ()).text()
+    x = torch.rand(3, 4, requires_grad=True)
+    torch.library.opcheck(operators.value_and_grad, (x, torch.rand(3, 4), torch.rand(4), [], call))
+
+
+# --- torch.compile and torch.export ------------------------------------------------------
+
+
+@each("backend", ["aot_eager", "inductor"])
+def test_compile_without_graph_breaks(backend):
+    """Plain losses, drop-ins and modules in one graph; the gradient of a non-leaf."""
+    module = flt.CrossEntropyLoss(WEIGHT, label_smoothing=0.1)
+
+    def step(x, y):
+        plain = fl.cross_entropy(x * 2, y)
+        dropped_in = flt.mse_loss(x.sigmoid(), x.detach(), reduction="none")
+        return plain + dropped_in.mean() + module(x, y).exp()
+
+    def reference(x, y):
+        plain = functional.cross_entropy(x * 2, y)
+        square = functional.mse_loss(x.sigmoid(), x.detach())
+        return plain + square + functional.cross_entropy(x, y, WEIGHT, label_smoothing=0.1).exp()
+
+    x = X.clone().requires_grad_()
+    compiled = torch.compile(step, fullgraph=True, backend=backend)
+    got, expected = compiled(x, Y), reference(x, Y)
+    torch.testing.assert_close(got, expected)
+    grads = [torch.autograd.grad(loss, x)[0] for loss in (got, expected)]
+    torch.testing.assert_close(*grads)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x, Y), expected.detach())
+
+
+def test_compile_of_a_users_loss_and_of_methods():
+    cubic = fl.pointwise_loss(
+        "cubic", lambda p, t: (p - t) ** 3, lambda p, t: 3 * (p - t) * (p - t)
+    )
+    other = fl.pointwise_loss("cubic", lambda p, t: p - t, lambda p, t: 1.0)
+
+    def step(x):
+        loss, grad = fl.mse.value_and_grad(x, x * 2)
+        return cubic(x, x * 2) + other(x, x * 2) + loss, grad
+
+    x = X.clone().requires_grad_()
+    loss, grad = torch.compile(step, fullgraph=True, backend="aot_eager")(x)
+    torch.testing.assert_close(loss, ((-x) ** 3 - x + 0.5 * x**2).mean())
+    torch.testing.assert_close(grad, -x.detach() / x.numel())
+    (by_x,) = torch.autograd.grad(loss, x)
+    assert by_x.shape == x.shape
+
+
+class Model(torch.nn.Module):
+    """A loss as a model's result."""
+
+    def forward(self, x, y):
+        """Return the loss."""
+        return fl.cross_entropy(x, y, label_smoothing=0.1)
+
+
+@each("strict", [True, False])
+def test_export_with_a_dynamic_batch(strict):
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(
+        Model(), (X, Y), dynamic_shapes=({0: batch}, {0: batch}), strict=strict
+    )
+    x, y = torch.cat([X, X + 1]), torch.cat([Y, Y])
+    torch.testing.assert_close(
+        program.module()(x, y), functional.cross_entropy(x, y, label_smoothing=0.1)
+    )
+
+
+# --- torch.func --------------------------------------------------------------------------
+
+
+def losses(**call):
+    """Ours and torch's, as functions of (logits, targets)."""
+    return [
+        lambda x, y: flt.cross_entropy(x, y, **call),
+        lambda x, y: functional.cross_entropy(x, y, **call),
+    ]
+
+
+@each("call", [{}, {"weight": WEIGHT, "label_smoothing": 0.1}])
+def test_grad(call):
+    ours, theirs = (torch.func.grad_and_value(f)(X, Y) for f in losses(**call))
+    torch.testing.assert_close(ours, theirs)
+
+
+@each("reduction", ["mean", "sum", "none"])
+@each("dims", [(0, 0), (1, None), (None, 0)])
+def test_vmap(reduction, dims):
+    """Over either argument, on any axis."""
+    x = X if dims[0] is None else torch.stack([X, 2 * X, -X], dims[0])
+    y = Y if dims[1] is None else torch.stack([Y, Y.flip(0), Y * 0])
+    results = [
+        torch.func.vmap(f, dims)(x, y) for f in losses(reduction=reduction, weight=WEIGHT)
+    ]
+    torch.testing.assert_close(*results)
+
+
+@each("reduction", ["mean", "none"])
+def test_vmap_and_grad_both_ways_round(reduction):
+    """Per-example gradients, and the gradient of a batched loss."""
+    x, y = torch.stack([X, 2 * X]), torch.stack([Y, Y.flip(0)])
+    for order in (
+        lambda f: torch.func.vmap(torch.func.grad(lambda a, b: f(a, b).square().sum()))(x, y),
+        lambda f: torch.func.grad(lambda a: torch.func.vmap(f)(a, y).square().sum())(x),
+    ):
+        torch.testing.assert_close(*(order(f) for f in losses(reduction=reduction)))
+
+
+def test_vmap_of_elementwise_options():
+    """pos_weight and weights batched as well, aligned from the right."""
+    x, y = torch.stack([X, -X]), (X > 0).double()
+    pos = torch.stack([WEIGHT, WEIGHT.flip(0)])
+    results = [
+        torch.func.vmap(
+            lambda a, p, f=f: f(a, y, pos_weight=p, reduction="none", weight=p)  # noqa: B023
+        )(x, pos)
+        for f in (
+            flt.binary_cross_entropy_with_logits,
+            functional.binary_cross_entropy_with_logits,
+        )
+    ]
+    torch.testing.assert_close(*results)
+
+
+def test_jacrev():
+    results = [torch.func.jacrev(f)(X, Y) for f in losses(reduction="none")]
+    torch.testing.assert_close(*results)
+
+
+def test_second_derivatives_are_refused():
+    with pytest.raises(NotImplementedError, match="second derivative"):
+        torch.func.hessian(lambda x: fl.cross_entropy(x, Y))(X)
+    with pytest.raises(NotImplementedError, match="second derivative"):
+        torch.func.grad(lambda x: torch.func.grad(fl.cross_entropy)(x, Y).sum())(X)
+
+
+def test_compile_of_a_transformed_loss():
+    def step(x):
+        return torch.func.grad(lambda z: fl.cross_entropy(z, Y))(x)
+
+    got = torch.compile(step, fullgraph=True, backend="aot_eager")(X)
+    torch.testing.assert_close(got, torch.func.grad(functional.cross_entropy)(X, Y))
