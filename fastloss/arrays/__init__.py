@@ -6,7 +6,6 @@ array that the predictions were. A kind's module is imported when its first arra
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any
 
@@ -15,7 +14,6 @@ import numpy as np
 from fastloss.arrays.kinds import Array, Kind, NumPyKind, exchange_kind
 
 #: The libraries with a module of their own here, by the root of their arrays' module.
-_LIBRARIES = {"torch": "fastloss.arrays.torch", "jax": "fastloss.arrays.jax"}
 _ROOTS = {"torch": "torch", "jax": "jax", "jaxlib": "jax"}
 
 _NUMPY = NumPyKind()
@@ -42,10 +40,21 @@ def _find_kind(array: Any, role: str) -> Kind:
     if isinstance(array, (np.ndarray, np.generic)):
         kind = _NUMPY
     elif library is not None and library in sys.modules:
-        kind = importlib.import_module(_LIBRARIES[library]).KIND
+        kind = _kind_of_library(library)
     else:
         kind = exchange_kind(array, role)
     return _kinds.setdefault(type(array), kind)
+
+
+def _kind_of_library(library: str) -> Kind:
+    # Statements, because torch.compile traces them and not importlib.
+    if library == "torch":
+        from fastloss.arrays.torch import KIND as TORCH
+
+        return TORCH
+    from fastloss.arrays.jax import KIND as JAX
+
+    return JAX
 
 
 __all__ = ["Array", "Kind", "kind_of"]

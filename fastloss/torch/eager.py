@@ -44,6 +44,11 @@ class EagerLoss(torch.autograd.Function):
             grad = once(grad, ctx.call.loss)
         return None, grad, *(None,) * (len(ctx.needs_input_grad) - 2)
 
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse."""
+        raise no_forward_mode(ctx.call.loss)
+
 
 def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
     if not ctx.keeps:
@@ -99,4 +104,11 @@ def no_second_derivative(loss: str) -> NotImplementedError:
     return NotImplementedError(
         f"{loss} has no second derivative through autograd; its diagonal is the second result "
         f"of fastloss's {loss}.grad_and_hess(...), or use torch.nn.functional's loss here"
+    )
+
+
+def no_forward_mode(loss: str) -> NotImplementedError:
+    """Return the error of a forward-mode derivative."""
+    return NotImplementedError(
+        f"{loss} has no forward-mode derivative (jvp, jacfwd, hessian); use grad, vjp or jacrev"
     )

@@ -32,7 +32,8 @@ def evaluate(
     plain = {k: v for k, v in options.items() if k not in arrays} if arrays else options
     call = Call(name_of(spec), reduction, plain, tuple(arrays))
     tensors = (predictions, targets, sample_weight, *arrays.values())
-    _refuse_other_gradients(call, tensors)
+    if want is Want.LOSS:
+        _refuse_other_gradients(call, tensors)
     transformed = is_transformed()
     if not transformed and not is_traced(predictions):
         return EagerLoss.apply(call, *tensors), None, None
@@ -51,7 +52,8 @@ def _through_operators(
 ) -> tuple[Any, Any, Any]:
     p, t, w, *arrays = tensors
     text = call.text()
-    if want is not Want.LOSS:
+    if want is not Want.LOSS:  # what the methods return is outside of autograd
+        p, t, w, *arrays = (x if x is None else x.detach() for x in tensors)
         loss = operators.value(p, t, w, arrays, text)
         upstream = torch.as_tensor(1.0 if grad_output is None else grad_output)
         return loss, operators.grad(upstream, p, t, w, arrays, text), None

@@ -9,55 +9,83 @@ import torch
 from fastloss.torch import operators
 from fastloss.torch.batching import over_batch
 from fastloss.torch.call import Call, Tensor, read_call
-from fastloss.torch.eager import no_second_derivative
+from fastloss.torch.eager import no_forward_mode, no_second_derivative
 
 
 def transformed_loss(call: Call, *tensors: Any) -> Tensor:
     """Return the loss, differentiable by `torch.func`."""
-    result: Tensor = TransformedLoss.apply(call.text(), *tensors)
+    predictions, targets, sample_weight, *arrays = tensors
+    result: Tensor = TransformedLoss.apply(
+        call.text(), predictions, targets, sample_weight, tuple(arrays)
+    )
     return result
 
 
 class TransformedLoss(torch.autograd.Function):
     """A loss whose gradient is computed in the backward pass, with the upstream gradient in it."""
 
+    # torch.compile counts the parameters of `forward`, so there is no *tensors among them.
     @staticmethod
-    def forward(text: str, *tensors: Any) -> Tensor:
+    def forward(
+        text: str,
+        predictions: Tensor,
+        targets: Tensor,
+        sample_weight: Tensor | None,
+        arrays: tuple[Tensor, ...],
+    ) -> Tensor:
         """Compute the loss."""
-        predictions, targets, sample_weight, *arrays = tensors
-        loss: Tensor = operators.value(predictions, targets, sample_weight, arrays, text)
+        loss: Tensor = operators.value(predictions, targets, sample_weight, list(arrays), text)
         return loss
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep the inputs."""
-        ctx.text, *tensors = inputs
-        ctx.save_for_backward(*tensors)
+        text, predictions, targets, sample_weight, arrays = inputs
+        ctx.text = text
+        ctx.save_for_backward(predictions, targets, sample_weight, *arrays)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor | None) -> tuple[Any, ...]:
         """Compute the gradient."""
-        tensors = ctx.saved_tensors
-        nothing = (None,) * (len(tensors) - 1)
-        if upstream is None:
-            return None, None, *nothing
-        return None, Gradient.apply(ctx.text, upstream, *tensors), *nothing
+        predictions, targets, sample_weight, *arrays = ctx.saved_tensors
+        grad = None
+        if upstream is not None:
+            grad = Gradient.apply(
+                ctx.text, upstream, predictions, targets, sample_weight, tuple(arrays)
+            )
+        return None, grad, None, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], text: str, *tensors: Any) -> tuple[Tensor, int]:
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse."""
+        raise no_forward_mode(read_call(ctx.text).loss)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], text: str, *args: Any) -> tuple[Tensor, int]:
         """Compute the losses of a batch."""
-        return over_batch(transformed_loss, read_call(text), info.batch_size, in_dims[1:], tensors)
+        *tensors, arrays = args
+        dims = (*in_dims[1:4], *_dims_of(arrays, in_dims[4]))
+        call = read_call(text)
+        return over_batch(transformed_loss, call, info.batch_size, dims, (*tensors, *arrays))
 
 
 class Gradient(torch.autograd.Function):
     """The gradient of a loss, given its upstream gradient. The derivatives end here."""
 
     @staticmethod
-    def forward(text: str, upstream: Tensor, *tensors: Any) -> Tensor:
+    def forward(
+        text: str,
+        upstream: Tensor,
+        predictions: Tensor,
+        targets: Tensor,
+        sample_weight: Tensor | None,
+        arrays: tuple[Tensor, ...],
+    ) -> Tensor:
         """Compute the gradient."""
-        predictions, targets, sample_weight, *arrays = tensors
-        grad: Tensor = operators.grad(upstream, predictions, targets, sample_weight, arrays, text)
+        grad: Tensor = operators.grad(
+            upstream, predictions, targets, sample_weight, list(arrays), text
+        )
         return grad
 
     @staticmethod
@@ -71,17 +99,26 @@ class Gradient(torch.autograd.Function):
         raise no_second_derivative(read_call(ctx.text).loss)
 
     @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse."""
+        raise no_second_derivative(read_call(ctx.text).loss)
+
+    @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[Any, ...], text: str, upstream: Tensor, *tensors: Any
+        info: Any, in_dims: tuple[Any, ...], text: str, upstream: Tensor, *args: Any
     ) -> tuple[Tensor, int]:
         """Compute the gradients of a batch."""
+        *tensors, arrays = args
+        dims = (*in_dims[2:5], *_dims_of(arrays, in_dims[5]), in_dims[1])
 
-        def apply(call: Call, *tensors: Any) -> Tensor:
-            *rest, upstream = tensors
-            result: Tensor = Gradient.apply(call.text(), upstream, *rest)
+        def apply(call: Call, p: Tensor, t: Tensor, w: Tensor | None, *rest: Any) -> Tensor:
+            result: Tensor = Gradient.apply(call.text(), rest[-1], p, t, w, rest[:-1])
             return result
 
-        _, of_upstream, *dims = in_dims
-        return over_batch(
-            apply, read_call(text), info.batch_size, (*dims, of_upstream), (*tensors, upstream)
-        )
+        call = read_call(text)
+        return over_batch(apply, call, info.batch_size, dims, (*tensors, *arrays, upstream))
+
+
+def _dims_of(arrays: tuple[Tensor, ...], dims: Any) -> tuple[int | None, ...]:
+    """Return the batch's axis in each array; torch may say None for all of them."""
+    return (None,) * len(arrays) if dims is None else tuple(dims)

@@ -130,9 +130,7 @@ def test_vmap(reduction, dims):
     """Over either argument, on any axis."""
     x = X if dims[0] is None else torch.stack([X, 2 * X, -X], dims[0])
     y = Y if dims[1] is None else torch.stack([Y, Y.flip(0), Y * 0])
-    results = [
-        torch.func.vmap(f, dims)(x, y) for f in losses(reduction=reduction, weight=WEIGHT)
-    ]
+    results = [torch.func.vmap(f, dims)(x, y) for f in losses(reduction=reduction, weight=WEIGHT)]
     torch.testing.assert_close(*results)
 
 
@@ -152,9 +150,7 @@ def test_vmap_of_elementwise_options():
     x, y = torch.stack([X, -X]), (X > 0).double()
     pos = torch.stack([WEIGHT, WEIGHT.flip(0)])
     results = [
-        torch.func.vmap(
-            lambda a, p, f=f: f(a, y, pos_weight=p, reduction="none", weight=p)  # noqa: B023
-        )(x, pos)
+        torch.func.vmap(lambda a, p, f=f: f(a, y, pos_weight=p, reduction="none", weight=p))(x, pos)
         for f in (
             flt.binary_cross_entropy_with_logits,
             functional.binary_cross_entropy_with_logits,
@@ -169,15 +165,7 @@ def test_jacrev():
 
 
 def test_second_derivatives_are_refused():
-    with pytest.raises(NotImplementedError, match="second derivative"):
+    with pytest.raises(NotImplementedError, match="forward-mode"):
         torch.func.hessian(lambda x: fl.cross_entropy(x, Y))(X)
     with pytest.raises(NotImplementedError, match="second derivative"):
         torch.func.grad(lambda x: torch.func.grad(fl.cross_entropy)(x, Y).sum())(X)
-
-
-def test_compile_of_a_transformed_loss():
-    def step(x):
-        return torch.func.grad(lambda z: fl.cross_entropy(z, Y))(x)
-
-    got = torch.compile(step, fullgraph=True, backend="aot_eager")(X)
-    torch.testing.assert_close(got, torch.func.grad(functional.cross_entropy)(X, Y))
