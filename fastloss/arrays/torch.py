@@ -28,10 +28,10 @@ class TorchKind(Kind):
         return evaluate(*call)
 
     def device(self, array: Any) -> str:
-        return str(array.device.type)
+        return "cpu" if array.is_cpu else str(array.device.type)
 
     def read(self, array: Any, role: str) -> Array:
-        tensor = array.detach()
+        tensor = array.detach() if array.requires_grad else array
         if tensor.layout != torch.strided:
             raise TypeError(f"{role} must be a dense tensor, not {tensor.layout}; use .to_dense()")
         if tensor.dtype == torch.bfloat16:

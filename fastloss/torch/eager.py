@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from fastloss.spec import ClassSpec, Want
-from fastloss.torch.call import Call, Tensor
+from fastloss.engine import compute
+from fastloss.spec import ClassSpec, Spec, Want
+
+Tensor = torch.Tensor
 
 
-class EagerLoss(torch.autograd.Function):
+class EagerLoss(torch.autograd.function._SingleLevelFunction):
     """A loss whose gradient is made together with it, and kept for the backward pass.
 
     One array of the logits' size is held where PyTorch holds two: the log-softmax, and later
@@ -19,19 +22,29 @@ class EagerLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: Any) -> Tensor:
+    def forward(
+        ctx: Any,
+        predictions: Tensor,
+        targets: Any,
+        sample_weight: Any,
+        spec: Spec,
+        reduction: str,
+        options: Mapping[str, Any],
+    ) -> Tensor:
         """Compute the loss, keep the gradient."""
-        ctx.call = call
+        ctx.call = spec, reduction, options
         ctx.set_materialize_grads(False)
-        predictions, targets, sample_weight, *arrays = tensors
         ctx.keeps = predictions.dtype != torch.float16
         want = Want.LOSS_AND_GRAD if ctx.keeps else Want.LOSS
         loss: Tensor
-        loss, grad, _ = call.compute(want, predictions, targets, sample_weight, arrays)
+        loss, grad, _ = compute(
+            spec, want, predictions, targets, sample_weight, reduction, None, None, options
+        )
         if ctx.keeps:
             ctx.save_for_backward(grad)
         else:
-            ctx.save_for_backward(predictions, targets, sample_weight, *arrays)
+            ctx.save_for_backward(predictions)
+            ctx.others = targets, sample_weight
         return loss
 
     @staticmethod
@@ -39,40 +52,47 @@ class EagerLoss(torch.autograd.Function):
         """Scale the gradient, or compute it."""
         grad = None
         if upstream is not None:
-            with torch.no_grad():
+            if torch.is_grad_enabled():
+                with torch.no_grad():
+                    grad = _gradient(ctx, upstream)
+                grad = once(grad, ctx.call[0].name)
+            else:
                 grad = _gradient(ctx, upstream)
-            grad = once(grad, ctx.call.loss)
-        return None, grad, *(None,) * (len(ctx.needs_input_grad) - 2)
+        return grad, None, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """Refuse."""
-        raise no_forward_mode(ctx.call.loss)
+        raise no_forward_mode(ctx.call[0].name)
 
 
 def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
+    spec, reduction, options = ctx.call
+    (kept,) = ctx.saved_tensors
     if not ctx.keeps:
-        p, t, w, *arrays = ctx.saved_tensors
-        grad: Tensor = ctx.call.compute(Want.GRAD, p, t, w, arrays, upstream)[1]
+        grad: Tensor = compute(
+            spec, Want.GRAD, kept, *ctx.others, reduction, upstream, None, options
+        )[1]
         return grad
-    (grad,) = ctx.saved_tensors
-    if upstream.ndim == 0 and upstream.device.type == "cpu" and upstream.item() == 1.0:
-        return grad
+    if upstream.ndim == 0 and upstream.is_cpu and upstream.item() == 1.0:
+        return kept
+    factor = aligned(upstream, spec, reduction, options)
     if torch._C._autograd._get_current_graph_task_keep_graph():
-        return times(grad, upstream, ctx.call)
+        return times(kept, factor)
     # The graph ends here, and with it the only other use of the gradient.
-    return grad.mul_(_factor(upstream, ctx.call))
+    return kept.mul_(factor)
 
 
-def times(grad: Tensor, upstream: Tensor, call: Call) -> Tensor:
-    """Return the gradient times the upstream gradient, that of the loss or of every example."""
-    return (grad * _factor(upstream, call)).to(grad.dtype)
-
-
-def _factor(upstream: Tensor, call: Call) -> Tensor:
-    if call.reduction == "none" and isinstance(call.spec, ClassSpec):
-        return upstream.unsqueeze(call.options.get("axis", -1))
+def aligned(upstream: Tensor, spec: Spec, reduction: str, options: Mapping[str, Any]) -> Tensor:
+    """Return the upstream gradient of the loss so that it broadcasts against the predictions."""
+    if reduction == "none" and isinstance(spec, ClassSpec):
+        return upstream.unsqueeze(options.get("axis", -1))
     return upstream
+
+
+def times(grad: Tensor, factor: Tensor) -> Tensor:
+    """Return the gradient times the upstream gradient, in the gradient's dtype."""
+    return (grad * factor).to(grad.dtype)
 
 
 class _Once(torch.autograd.Function):

@@ -13,7 +13,7 @@ import torch
 from fastloss.spec import ClassSpec, Want
 from fastloss.torch.batching import over_batch
 from fastloss.torch.call import Call, Tensor, read_call
-from fastloss.torch.eager import no_second_derivative, once, times
+from fastloss.torch.eager import aligned, no_second_derivative, once, times
 
 _ARGUMENTS = "Tensor predictions, Tensor targets, Tensor? sample_weight, Tensor[] arrays, str call"
 
@@ -134,7 +134,8 @@ def _scale(ctx: Any, upstream: Tensor | None, _: None) -> tuple[Any, ...]:
     result = None
     if upstream is not None:
         call = read_call(ctx.call)
-        result = once(times(kept, upstream, call), call.loss)
+        factor = aligned(upstream, call.spec, call.reduction, call.options)
+        result = once(times(kept, factor), call.loss)
     return result, None, None, [None] * ctx.arrays, None
 
 

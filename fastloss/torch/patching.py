@@ -12,15 +12,16 @@ import torch
 from fastloss.arrays.torch import is_transformed
 from fastloss.torch import functional
 
-#: What is swapped; `nll_loss` is PyTorch's own already.
-NAMES = (
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "hinge_embedding_loss",
-    "mse_loss",
-    "soft_margin_loss",
-)
+#: What is swapped, and for how many elements of input or more: below, PyTorch's fixed cost of a
+#: forward and backward call is the lower one. `nll_loss` is PyTorch's own already.
+FASTER_FROM = {
+    "binary_cross_entropy": 4_096,
+    "binary_cross_entropy_with_logits": 131_072,
+    "cross_entropy": 32_768,
+    "hinge_embedding_loss": 4_096,
+    "mse_loss": 65_536,
+    "soft_margin_loss": 65_536,
+}
 
 #: Where `torch.nn`'s modules and everyone's ``F`` look the functions up.
 _PLACE = torch.nn.functional
@@ -33,8 +34,8 @@ _enabled = False
 def enable() -> None:
     """Swap `torch.nn.functional`'s losses for fastloss's, until `disable`.
 
-    Calls that fastloss does not serve with the same meaning, or refuses, go to PyTorch's own
-    function. What was imported by name before (``from torch.nn.functional import mse_loss``)
+    Calls that fastloss does not serve with the same meaning, refuses, or would not speed up
+    (small inputs) go to PyTorch's own function. What was imported by name before (``from torch.nn.functional import mse_loss``)
     is not reached. Second derivatives are the one thing lost: they are an error that says so.
     """
     global _enabled
@@ -75,7 +76,7 @@ def _swap() -> None:
     global _depth
     _depth += 1
     if _depth == 1:
-        for name in NAMES:
+        for name in FASTER_FROM:
             _originals[name] = getattr(_PLACE, name)
             setattr(_PLACE, name, _falling_through(name, _originals[name]))
 
@@ -84,17 +85,17 @@ def _restore() -> None:
     global _depth
     _depth -= 1
     if _depth == 0:
-        for name in NAMES:
+        for name in FASTER_FROM:
             setattr(_PLACE, name, _originals.pop(name))
 
 
 def _falling_through(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     """Return ours, which hands what it cannot do to PyTorch's `original`."""
-    ours = getattr(functional, name)
+    ours, faster_from = getattr(functional, name), FASTER_FROM[name]
 
     @functools.wraps(original)
     def loss(input: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _alike(input, target):
+        if not _alike(input, target) or input.numel() < faster_from:
             return original(input, target, *args, **kwargs)
         try:
             return ours(input, target, *args, **kwargs)

@@ -28,23 +28,22 @@ def evaluate(
     options: Mapping[str, Any],
 ) -> tuple[Any, Any, Any]:
     """Return (loss, gradient, hessian) of a call that PyTorch has to see."""
-    arrays = {k: v for k, v in options.items() if isinstance(v, (Tensor, np.ndarray))}
-    plain = {k: v for k, v in options.items() if k not in arrays} if arrays else options
-    call = Call(name_of(spec), reduction, plain, tuple(arrays))
-    tensors = (predictions, targets, sample_weight, *arrays.values())
-    if want is Want.LOSS:
-        _refuse_other_gradients(call, tensors)
+    if want is Want.LOSS and torch.is_grad_enabled():
+        _refuse_other_gradients(spec, targets, sample_weight, options)
     transformed = is_transformed()
     if not transformed and not is_traced(predictions):
-        return EagerLoss.apply(call, *tensors), None, None
+        loss = EagerLoss.apply(predictions, targets, sample_weight, spec, reduction, options)
+        return loss, None, None
     if want.hess or out is not None:
         raise NotImplementedError(
-            f"{call.loss}: grad_and_hess and out= are not offered inside torch.compile, "
+            f"{spec.name}: grad_and_hess and out= are not offered inside torch.compile, "
             "torch.export and torch.func; call them outside of it"
         )
-    return _through_operators(
-        call, want, [_as_tensor(t) for t in tensors], grad_output, transformed
-    )
+    arrays = {k: v for k, v in options.items() if isinstance(v, (Tensor, np.ndarray))}
+    plain = {k: v for k, v in options.items() if k not in arrays}
+    call = Call(name_of(spec), reduction, plain, tuple(arrays))
+    tensors = [_as_tensor(t) for t in (predictions, targets, sample_weight, *arrays.values())]
+    return _through_operators(call, want, tensors, grad_output, transformed)
 
 
 def _through_operators(
@@ -69,13 +68,14 @@ def _as_tensor(value: Any) -> Any:
     return value if value is None or isinstance(value, Tensor) else torch.as_tensor(value)
 
 
-def _refuse_other_gradients(call: Call, tensors: tuple[Any, ...]) -> None:
+def _refuse_other_gradients(
+    spec: Spec, targets: Any, sample_weight: Any, options: Mapping[str, Any]
+) -> None:
     """Refuse to be silently constant in what is not differentiated."""
-    if not torch.is_grad_enabled():
-        return
-    for name, tensor in zip(("targets", "sample_weight", *call.arrays), tensors[1:], strict=True):
-        if tensor is not None and getattr(tensor, "requires_grad", False):
+    others = {"targets": targets, "sample_weight": sample_weight, **options}
+    for name, value in others.items():
+        if isinstance(value, Tensor) and value.requires_grad:
             raise NotImplementedError(
-                f"{call.loss}: {name} requires grad, but only predictions are differentiated; "
+                f"{spec.name}: {name} requires grad, but only predictions are differentiated; "
                 f"pass {name}.detach(), or use torch.nn.functional's loss"
             )

@@ -7,13 +7,14 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
 
 import fastloss.torch as flt  # noqa: E402
-from fastloss.torch.patching import NAMES  # noqa: E402
+from fastloss.torch.patching import FASTER_FROM  # noqa: E402
 
-ORIGINALS = {name: getattr(functional, name) for name in NAMES}
+ORIGINALS = {name: getattr(functional, name) for name in FASTER_FROM}
+SIZE = max(FASTER_FROM.values()) // 8
 
 
 def unpatched():
-    return all(getattr(functional, name) is ORIGINALS[name] for name in NAMES)
+    return all(getattr(functional, name) is ORIGINALS[name] for name in FASTER_FROM)
 
 
 def is_ours(loss):
@@ -21,7 +22,14 @@ def is_ours(loss):
 
 
 def data():
-    return torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 2, 0])
+    """Large enough to be worth swapping."""
+    return torch.randn(SIZE, 8, requires_grad=True), torch.arange(SIZE) % 8
+
+
+def test_small_inputs_stay_with_torch():
+    x, y = data()
+    with flt.patch():
+        assert not is_ours(functional.cross_entropy(x[:32], y[:32]))
 
 
 def test_swapped_inside_and_restored_after():
@@ -65,7 +73,7 @@ def test_what_is_not_ours_is_torchs():
     calls = [
         lambda: functional.cross_entropy(x, y, size_average=False),
         lambda: functional.cross_entropy(x, soft),
-        lambda: functional.mse_loss(x, torch.ones(3)),
+        lambda: functional.mse_loss(x, torch.ones(8)),
         lambda: functional.mse_loss(x, x.detach().double()),
         lambda: functional.cross_entropy(input=x, target=y, label_smoothing=0.1),
     ]
