@@ -10,6 +10,9 @@ from fastloss.spec import Spec, Want
 
 _LOSSES: dict[str, Loss] = {}
 
+#: Every loss ever made, by a name of its own: a user's may share `name` with another.
+SPECS: dict[str, Spec] = {}
+
 
 class Loss:
     """A loss function: a value, a gradient and a diagonal hessian.
@@ -40,6 +43,9 @@ class Loss:
     def __init__(self, spec: Spec, doc: str | None = None) -> None:
         self.name = spec.name
         self.spec = spec
+        unique = spec.name
+        while SPECS.setdefault(unique, spec) is not spec:
+            unique += "'"
         self.__name__ = spec.name
         if doc is not None:
             self.__doc__ = inspect.cleandoc(doc)

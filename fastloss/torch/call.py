@@ -10,19 +10,16 @@ from typing import Any, NamedTuple
 import torch
 
 from fastloss import engine
-from fastloss.loss import registered
+from fastloss.loss import SPECS
 from fastloss.spec import Spec, Want
 
 Tensor = torch.Tensor
-
-#: The losses that operators can name: the package's, and the user's once they have been called.
-_SPECS: dict[str, Spec] = {loss.name: loss.spec for loss in registered()}
 
 
 def name_of(spec: Spec) -> str:
     """Return the name by which operators know a loss; two losses never share one."""
     name = spec.name
-    while _SPECS.setdefault(name, spec) is not spec:
+    while SPECS[name] is not spec:
         name += "'"
     return name
 
@@ -38,7 +35,7 @@ class Call(NamedTuple):
     @property
     def spec(self) -> Spec:
         """The loss."""
-        return _SPECS[self.loss]
+        return SPECS[self.loss]
 
     def compute(
         self,

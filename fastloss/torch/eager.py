@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -66,13 +66,21 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
         raise no_forward_mode(ctx.call[0].name)
 
 
+#: The loss of (predictions, targets, sample_weight, spec, reduction, options). The Function is of
+#: the kind that `torch.func` cannot transform, and is called without the Python layer that asks.
+eager_loss: Callable[..., Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
+
+
 def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
     spec, reduction, options = ctx.call
+    kept: Tensor
     (kept,) = ctx.saved_tensors
     if not ctx.keeps:
-        grad: Tensor = compute(
-            spec, Want.GRAD, kept, *ctx.others, reduction, upstream, None, options
-        )[1]
+        targets, weight = ctx.others
+        grad: Tensor
+        _, grad, _ = compute(
+            spec, Want.GRAD, kept, targets, weight, reduction, upstream, None, options
+        )
         return grad
     if upstream.ndim == 0 and upstream.is_cpu and upstream.item() == 1.0:
         return kept

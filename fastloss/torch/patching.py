@@ -35,8 +35,9 @@ def enable() -> None:
     """Swap `torch.nn.functional`'s losses for fastloss's, until `disable`.
 
     Calls that fastloss does not serve with the same meaning, refuses, or would not speed up
-    (small inputs) go to PyTorch's own function. What was imported by name before (``from torch.nn.functional import mse_loss``)
-    is not reached. Second derivatives are the one thing lost: they are an error that says so.
+    (small inputs) go to PyTorch's own function. What was imported by name before (``from
+    torch.nn.functional import mse_loss``) is not reached. Second derivatives are the one thing
+    lost: they are an error that says so.
     """
     global _enabled
     if not _enabled:

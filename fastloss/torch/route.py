@@ -12,7 +12,7 @@ from fastloss.arrays.torch import is_traced, is_transformed
 from fastloss.spec import Spec, Want
 from fastloss.torch import operators
 from fastloss.torch.call import Call, Tensor, name_of
-from fastloss.torch.eager import EagerLoss
+from fastloss.torch.eager import eager_loss
 from fastloss.torch.transforms import transformed_loss
 
 
@@ -32,7 +32,7 @@ def evaluate(
         _refuse_other_gradients(spec, targets, sample_weight, options)
     transformed = is_transformed()
     if not transformed and not is_traced(predictions):
-        loss = EagerLoss.apply(predictions, targets, sample_weight, spec, reduction, options)
+        loss = eager_loss(predictions, targets, sample_weight, spec, reduction, options)
         return loss, None, None
     if want.hess or out is not None:
         raise NotImplementedError(

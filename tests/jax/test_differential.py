@@ -14,6 +14,12 @@ from tests.helpers import each  # noqa: E402
 
 CALLS = 500
 
+
+def distributions(rng, shape):
+    """One distribution over the classes per example."""
+    return rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+
+
 #: name -> (ours, optax's unreduced loss, what makes predictions and targets of a shape)
 PAIRS = {
     "indices": (
@@ -24,12 +30,12 @@ PAIRS = {
     "soft": (
         flj.cross_entropy,
         optax.softmax_cross_entropy,
-        lambda rng, shape: (rng.standard_normal(shape), rng.dirichlet(np.ones(shape[-1]), shape[:-1])),
+        lambda rng, shape: (rng.standard_normal(shape), distributions(rng, shape)),
     ),
     "smoothed": (
         lambda x, y, **call: flj.cross_entropy(x, y, label_smoothing=0.2, **call),
         lambda x, y: optax.softmax_cross_entropy(x, optax.smooth_labels(y, 0.2)),
-        lambda rng, shape: (rng.standard_normal(shape), rng.dirichlet(np.ones(shape[-1]), shape[:-1])),
+        lambda rng, shape: (rng.standard_normal(shape), distributions(rng, shape)),
     ),
     "sigmoid": (
         flj.binary_cross_entropy_with_logits,
