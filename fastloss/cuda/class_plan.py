@@ -1,0 +1,224 @@
+"""The plan of a loss over the classes of one axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastloss import device as gpu
+from fastloss.arrays import Array
+from fastloss.arrays.cuda import Place
+from fastloss.checks import class_axis
+from fastloss.config import config
+from fastloss.cuda import softmax_rows
+from fastloss.cuda.driver import BY_WEIGHT, THREADS
+from fastloss.cuda.examples import (
+    NO_EXAMPLE,
+    NOT_INDICES,
+    ClassCall,
+    refuse_kernel,
+    scan_kernel,
+)
+from fastloss.cuda.plan import (
+    CudaPlan,
+    address,
+    address_or_null,
+    blocks_for,
+    itemsize_of,
+    number_code,
+    on_device,
+    place_of,
+    scratch,
+)
+from fastloss.cuda.primitives import LARGE, WARP, WIDE
+from fastloss.cuda.variant import ClassVariant, Mapping
+from fastloss.dtypes import FLOATS, name_of
+from fastloss.losses.softmax import link_of
+from fastloss.spec import ClassSpec, Operands, Request, Results
+
+
+class ClassPlan(CudaPlan):
+    """A loss over the classes of one axis."""
+
+    def __init__(self, spec: ClassSpec, request: Request, operands: Operands) -> None:
+        p, t = operands.predictions, operands.targets
+        axis = class_axis(request, p)
+        super().__init__(request, operands, p.shape[:axis] + p.shape[axis + 1 :])
+        self.name = spec.name
+        self.classes = classes = p.shape[axis]
+        self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
+        options = request.options
+        smoothing = options["label_smoothing"]
+        scale, cap = options.get("logit_scale", 1.0), options.get("logit_softcap")
+        self.numbers = (
+            1.0 - smoothing, smoothing / classes,
+            options.get("z_loss", 0.0), scale, 0.0 if cap is None else cap,
+        )  # fmt: skip
+        self.soft = soft = name_of(t.dtype) in FLOATS
+        index_size = NOT_INDICES if soft else t.itemsize
+        self.indices = (index_size, int(t.dtype.kind == "i"), options["ignore_index"])
+        mass = soft or smoothing > 0.0
+        variant = ClassVariant(
+            name_of(p.dtype),
+            name_of(t.dtype) if soft else "float32",
+            soft,
+            mass,
+            mass and "class_weight" in operands.array_options,
+            link_of(scale, cap),
+            self.outputs,
+        )
+        new = (p.shape, self.new_strides(), p.itemsize)
+        self.wholes = [
+            (a.shape, a.strides, a.itemsize) if a is not None else new
+            for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
+        ]
+        self.steps = [strides[axis] for _, strides, _ in self.wholes]
+        self.layouts = [
+            self.layout(
+                shape[:axis] + shape[axis + 1 :],
+                strides[:axis] + strides[axis + 1 :],
+                itemsize * classes,
+            )
+            for shape, strides, itemsize in self.wholes
+        ]
+        if not soft:
+            self.layouts[1] = self.layout(t.shape, t.strides, t.itemsize)
+        self.weight_layout = self.broadcast_layout(on_device(operands.sample_weight)[0])
+        self.upstream_layout = self.broadcast_layout(operands.grad_output)
+        in_rows = all(strides[axis] == size for _, strides, size in self.wholes)
+        self.mapping = mapping_for(classes, self.examples, in_rows)
+        self.computes = {
+            wide: softmax_rows.compute_kernel(variant, self.mapping._replace(wide=wide))
+            for wide in (False, in_rows and self.may_be_wide(axis))
+        }
+        self.blocks = blocks_for(self.examples, self.mapping.threads // self.mapping.group)
+        # What a mean divides by is known, or the weights have to be summed first.
+        counted = soft and operands.sample_weight is None
+        self.weight_blocks = (
+            blocks_for(self.examples, 8 * THREADS) if self.mean and not counted else 0
+        )
+        self.divisor = 1.0
+        if self.mean:
+            self.divisor = float(self.examples) if counted else BY_WEIGHT
+
+    def may_be_wide(self, axis: int) -> bool:
+        """Whether the rows of all arrays begin alike, as far as their strides tell."""
+        _, first_strides, itemsize = self.wholes[0]
+        return all(
+            size == itemsize
+            and all(
+                (step - first) % WIDE == 0
+                for a, (step, first) in enumerate(zip(strides, first_strides, strict=True))
+                if a != axis and self.shape[a] > 1
+            )
+            for _, strides, size in self.wholes
+        )
+
+    def run(self, operands: Operands, upstream: float) -> Results:
+        """Launch the kernels; returns before they have run."""
+        place = place_of(operands.predictions)
+        with gpu.current(place.device):
+            return self._run(place, operands, upstream)
+
+    def _run(self, place: Place, operands: Operands, upstream: float) -> Results:
+        self.order(place, operands)
+        loss = place.empty(self.out_shape, self.real, None) if self.want.loss else None
+        grad = self.new_gradient(place, self.want.grad, operands.grad_out)
+        hess = self.new_gradient(place, self.want.hess, operands.hess_out)
+        weights = self.weight_blocks
+        sums = 0 if self.per_example or loss is None else self.blocks
+        kept, memory = scratch(place, weights + sums)
+        record = self.record(operands, upstream, loss, grad, hess, memory, memory + 8 * weights)
+        if config.validate_cuda and not self.soft:
+            self.refuse_bad_indices(place, operands, record)
+        if weights:
+            self.launch(scan_kernel(), place, weights, record)
+        compute = self.computes[self.is_wide(record)]
+        self.launch(compute, place, self.blocks, record)
+        if loss is not None and not self.per_example:
+            self.finish(
+                place, record.sums, self.blocks, record.weight_sums, weights, loss, record.divisor
+            )
+        if place.finish is not None:
+            place.finish(place.stream)
+        del kept  # the memory returns to its library in the order of the stream
+        return Results(loss, grad, hess)
+
+    def is_wide(self, record: ClassCall) -> bool:
+        """Whether the addresses of this call allow wide loads and stores."""
+        if True not in self.computes:
+            return False
+        others = [record.t] if self.soft else []
+        others += [a for a in (record.g, record.h) if a]
+        return all((a - record.x) % WIDE == 0 for a in others)
+
+    def record(
+        self, operands: Operands, upstream: float, loss: Array | None, grad: Array | None,
+        hess: Array | None, weight_sums: int, sums: int,
+    ) -> ClassCall:  # fmt: skip
+        """Return the arguments of all kernels of a call."""
+        x_layout, t_layout, g_layout, h_layout = self.layouts
+        x_step, t_step, g_step, h_step = self.steps
+        w, w_number = on_device(operands.sample_weight)
+        u = operands.grad_output
+        class_weight = operands.array_options.get("class_weight")
+        return ClassCall(
+            0, self.examples, self.classes, 1,
+            address(operands.predictions), x_step, x_layout,
+            address(operands.targets), t_step, t_layout, *self.indices,
+            address_or_null(class_weight),
+            0 if class_weight is None else class_weight.strides[0], number_code(class_weight),
+            address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
+            address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
+            upstream, self.divisor, weight_sums, self.weight_blocks,
+            *self.numbers,
+            address_or_null(loss), address_or_null(grad), g_step, g_layout,
+            address_or_null(hess), h_step, h_layout, sums, 0,
+        )  # fmt: skip
+
+    def refuse_bad_indices(self, place: Place, operands: Operands, record: ClassCall) -> None:
+        """Raise for the first index that is no class; waits for the device."""
+        blocks = blocks_for(self.examples, 8 * THREADS)
+        if blocks == 0:
+            return
+        kept, memory = scratch(place, blocks * THREADS)
+        self.launch(refuse_kernel(), place, blocks, record._replace(parts=memory))
+        found = np.frombuffer(read_back(place, memory, 8 * blocks * THREADS), np.int64)
+        del kept
+        bad = int(found.min())
+        if bad == NO_EXAMPLE:
+            return
+        t = operands.targets
+        where = tuple(int(i) for i in np.unravel_index(bad, self.loss_shape))
+        offset = sum(i * step for i, step in zip(where, t.strides, strict=True))
+        value = np.frombuffer(read_back(place, record.t + offset, t.itemsize), t.dtype)[0]
+        raise IndexError(
+            f"{self.name}: the class index at position {where} is {value}, expected "
+            f"0 <= index < C = {self.classes} or ignore_index = {self.indices[2]}"
+        )
+
+
+def read_back(place: Place, memory: int, size: int) -> bytes:
+    """Wait for the stream, and copy bytes to the host."""
+    gpu.wait(place.stream)
+    return gpu.read_bytes(memory, size)
+
+
+def mapping_for(classes: int, examples: int, in_rows: bool) -> Mapping:
+    """Return how threads are laid over the examples; `wide` is decided later."""
+    if not in_rows:
+        # Neighbouring threads read neighbouring examples, unless these are too few to go round.
+        few = classes > WARP and examples < 256 * WARP
+        return Mapping(4 * WARP, WARP if few else 1, False)
+    for up_to, threads, group in ROWS:
+        if classes <= up_to:
+            return Mapping(threads, group, False)
+    return Mapping(LARGE * WARP, LARGE * WARP, False)
+
+
+#: (classes up to, threads of a block, threads of an example); beyond, a whole large block.
+ROWS: tuple[tuple[int, int, int], ...] = (
+    (WARP // 2, 4 * WARP, 1),
+    (4 * WARP, 4 * WARP, WARP // 4),
+    (64 * WARP, 4 * WARP, WARP),
+    (256 * WARP, min(8, LARGE) * WARP, min(8, LARGE) * WARP),
+)

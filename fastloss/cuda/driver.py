@@ -1,0 +1,82 @@
+"""The kernels that end a call: partial sums become the loss, and, before that, the weights.
+
+Blocks leave their partial sums in scratch memory and one block adds them up, in the order of
+their numbers. Results then depend neither on timing nor on anything left from another call.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastloss.cuda.compile import Kernel
+from fastloss.cuda.group import block_total
+from fastloss.cuda.primitives import (
+    LARGE,
+    WARP,
+    inline,
+    load_float64,
+    store_float32,
+    store_float64,
+    thread_number,
+)
+
+#: Threads of the block that adds up.
+THREADS = min(8, LARGE) * WARP
+
+#: In the place of the number of what is to be divided by: the sum of the weights.
+BY_WEIGHT = -1.0
+
+
+class FinishCall(NamedTuple):
+    """The arguments of `finish`. Sums are float64; a divisor below 0 is the sum of weights."""
+
+    sums: int
+    count: int
+    weights: int
+    weight_count: int
+    divisor: float
+    loss: int
+    loss_size: int
+
+
+@functools.cache
+def adder(threads: int) -> Any:
+    """Return the function that adds `count` float64 in memory, with the whole block."""
+    total = block_total(threads)
+
+    @inline
+    def add(address, count):
+        part = 0.0
+        for i in range(thread_number(), count, threads):
+            part += load_float64(address + 8 * i)
+        return total(part)
+
+    return add
+
+
+@functools.cache
+def finish_kernel() -> Kernel:
+    """Return the kernel that adds up the losses and divides."""
+    return Kernel(_make_finish, FinishCall, THREADS, "")
+
+
+def _make_finish() -> Any:
+    add = adder(THREADS)
+
+    def finish(call):
+        """Add up the sums, divide, and write the loss."""
+        total = add(call.sums, call.count)
+        divisor = call.divisor
+        if divisor < 0.0:
+            divisor = add(call.weights, call.weight_count)
+        if thread_number() == 0:
+            loss = total / divisor if divisor != 0.0 else np.nan
+            if call.loss_size == 8:
+                store_float64(call.loss, loss)
+            else:
+                store_float32(call.loss, np.float32(loss))
+
+    return finish
