@@ -85,7 +85,9 @@ class ClassPlan(CudaPlan):
         self.weight_layout = self.broadcast_layout(on_device(operands.sample_weight)[0])
         self.upstream_layout = self.broadcast_layout(operands.grad_output)
         in_rows = all(strides[axis] == size for _, strides, size in self.wholes)
-        self.mapping = mapping_for(classes, self.examples, in_rows)
+        arrays = (on_device(operands.sample_weight)[0], operands.grad_output)
+        plain = not any(self.layouts) and not operands.array_options and arrays == (None, None)
+        self.mapping = mapping_for(classes, self.examples, in_rows, plain)
         self.computes = {
             wide: softmax_rows.compute_kernel(variant, self.mapping._replace(wide=wide))
             for wide in (False, in_rows and self.may_be_wide(axis))
@@ -166,7 +168,8 @@ class ClassPlan(CudaPlan):
             address(operands.predictions), x_step, x_layout,
             address(operands.targets), t_step, t_layout, *self.indices,
             address_or_null(class_weight),
-            0 if class_weight is None else class_weight.strides[0], number_code(class_weight),
+            0 if class_weight is None else class_weight.strides[0],
+            itemsize_of(class_weight), number_code(class_weight),
             address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
             address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
             upstream, self.divisor, weight_sums, self.weight_blocks,
@@ -203,16 +206,16 @@ def read_back(place: Place, memory: int, size: int) -> bytes:
     return gpu.read_bytes(memory, size)
 
 
-def mapping_for(classes: int, examples: int, in_rows: bool) -> Mapping:
+def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapping:
     """Return how threads are laid over the examples; `wide` is decided later."""
     if not in_rows:
         # Neighbouring threads read neighbouring examples, unless these are too few to go round.
         few = classes > WARP and examples < 256 * WARP
-        return Mapping(4 * WARP, WARP if few else 1, False)
+        return Mapping(4 * WARP, WARP if few else 1, False, plain)
     for up_to, threads, group in ROWS:
         if classes <= up_to:
-            return Mapping(threads, group, False)
-    return Mapping(LARGE * WARP, LARGE * WARP, False)
+            return Mapping(threads, group, False, plain)
+    return Mapping(LARGE * WARP, LARGE * WARP, False, plain)
 
 
 #: (classes up to, threads of a block, threads of an example); beyond, a whole large block.

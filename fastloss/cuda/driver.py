@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastloss.cuda.compile import Kernel
-from fastloss.cuda.group import block_total
+from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
 from fastloss.cuda.primitives import (
     LARGE,
     WARP,
+    cuda,
     inline,
     load_float64,
     store_float32,
@@ -48,11 +49,11 @@ def adder(threads: int) -> Any:
     total = block_total(threads)
 
     @inline
-    def add(address, count):
+    def add(address, count, board):
         part = 0.0
         for i in range(thread_number(), count, threads):
             part += load_float64(address + 8 * i)
-        return total(part)
+        return total(part, board)
 
     return add
 
@@ -68,10 +69,11 @@ def _make_finish() -> Any:
 
     def finish(call):
         """Add up the sums, divide, and write the loss."""
-        total = add(call.sums, call.count)
+        board = cuda.shared.array(BOARD, BOARD_DTYPE)
+        total = add(call.sums, call.count, board)
         divisor = call.divisor
         if divisor < 0.0:
-            divisor = add(call.weights, call.weight_count)
+            divisor = add(call.weights, call.weight_count, board)
         if thread_number() == 0:
             loss = total / divisor if divisor != 0.0 else np.nan
             if call.loss_size == 8:

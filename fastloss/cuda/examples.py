@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import THREADS, adder
-from fastloss.cuda.group import block_total
-from fastloss.cuda.memory import load_index, load_number, offset_of
+from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
+from fastloss.cuda.memory import load_index, number_at, offset_of
 from fastloss.cuda.primitives import (
     block_count,
     block_number,
+    cuda,
     inline,
     store_float64,
     store_int64,
@@ -36,7 +38,7 @@ class ClassCall(NamedTuple):
 
     Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
     upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
-    `_step` the bytes from class to class, `_code` the dtype for `load_number`. Examples
+    `_step` the bytes from class to class, `_code` the dtype for `number_at`. Examples
     first .. last are computed. The divisor of a mean is a number, or the sum of the
     `weight_sums` where it is below 0. `sums` and `parts` are scratch memory.
     """
@@ -56,6 +58,7 @@ class ClassCall(NamedTuple):
     ignore_index: int
     class_weight: int
     class_weight_step: int
+    class_weight_size: int
     class_weight_code: int
     w: int
     w_layout: int
@@ -86,20 +89,20 @@ class ClassCall(NamedTuple):
     parts: int
 
 
-@inline
-def weight_of(call, i):
-    """The weight of example `i`."""
-    if call.w == 0:
-        return call.w_number
-    return load_number(call.w + offset_of(call.w_layout, i, call.w_size), call.w_code)
+class Examples(NamedTuple):
+    """How a kernel reads what belongs to an example, functions of (arguments, number)."""
 
-
-@inline
-def upstream_of(call, i):
-    """The upstream gradient of example `i`."""
-    if call.u == 0:
-        return 1.0
-    return load_number(call.u + offset_of(call.u_layout, i, call.u_size), call.u_code)
+    #: The weight of the example.
+    weight: Callable[..., Any]
+    #: The upstream gradient of the example.
+    upstream: Callable[..., Any]
+    #: The class index of the example.
+    index: Callable[..., Any]
+    #: (class index or -1, weight of the index, weight of the example); ignored: weight 0. The
+    #: weight of an index that is no class is nan, and with it the row.
+    target: Callable[..., Any]
+    #: (layout, number, itemsize) -> the bytes from the first example to this one.
+    offset: Callable[..., Any]
 
 
 @inline
@@ -107,14 +110,8 @@ def weight_of_class(call, c):
     """The weight of class `c`."""
     if call.class_weight == 0:
         return 1.0
-    return load_number(call.class_weight + c * call.class_weight_step, call.class_weight_code)
-
-
-@inline
-def index_of(call, i):
-    """The class index of example `i`."""
-    address = call.t + offset_of(call.t_layout, i, call.t_size)
-    return load_index(address, call.t_size, call.t_signed != 0)
+    address = call.class_weight + c * call.class_weight_step
+    return number_at(address, 0, np.int64(0), call.class_weight_size, call.class_weight_code)
 
 
 @inline
@@ -123,21 +120,47 @@ def is_class(call, y):
     return y >= 0 and y < call.classes
 
 
-@inline
-def target_of(call, i):
-    """(class index or -1, weight of the index, weight of the example); ignored: weight 0.
+@functools.cache
+def examples_of(plain: bool) -> Examples:
+    """Return how examples are read; `plain`: they lie in rows and there are no arrays of weights.
 
-    The weight of an index that is no class is nan, and with it the row.
+    A plain kernel has no calls in it, and needs half the registers.
     """
-    weight = weight_of(call, i)
-    if call.t_size == NOT_INDICES:
-        return np.int64(-1), 0.0, weight
-    y = index_of(call, i)
-    if y == call.ignore_index:
-        return np.int64(-1), 0.0, 0.0
-    if not is_class(call, y):
-        return np.int64(-1), math.nan, weight
-    return y, call.keep * weight_of_class(call, y), weight
+
+    @inline
+    def offset(layout, i, itemsize):
+        return i * itemsize if plain else offset_of(layout, i, itemsize)
+
+    @inline
+    def weight_of(call, i):
+        if plain or call.w == 0:
+            return call.w_number
+        return number_at(call.w, call.w_layout, i, call.w_size, call.w_code)
+
+    @inline
+    def upstream_of(call, i):
+        if plain or call.u == 0:
+            return 1.0
+        return number_at(call.u, call.u_layout, i, call.u_size, call.u_code)
+
+    @inline
+    def index_of(call, i):
+        address = call.t + offset(call.t_layout, i, call.t_size)
+        return load_index(address, call.t_size, call.t_signed != 0)
+
+    @inline
+    def target_of(call, i):
+        weight = weight_of(call, i)
+        if call.t_size == NOT_INDICES:
+            return np.int64(-1), 0.0, weight
+        y = index_of(call, i)
+        if y == call.ignore_index:
+            return np.int64(-1), 0.0, 0.0
+        if not is_class(call, y):
+            return np.int64(-1), math.nan, weight
+        return y, call.keep if plain else call.keep * weight_of_class(call, y), weight
+
+    return Examples(weight_of, upstream_of, index_of, target_of, offset)
 
 
 @functools.cache
@@ -146,10 +169,10 @@ def outer_factor(threads: int) -> Any:
     add = adder(threads)
 
     @inline
-    def outer(call):
+    def outer(call, board):
         divisor = call.divisor
         if divisor < 0.0:
-            divisor = add(call.weight_sums, call.weight_count)
+            divisor = add(call.weight_sums, call.weight_count, board)
         return call.upstream / divisor if divisor != 0.0 else 0.0
 
     return outer
@@ -166,9 +189,11 @@ def scan_kernel() -> Kernel:
 
 def _make_scan() -> Any:
     total = block_total(THREADS)
+    weight_of, _, index_of, *_ = examples_of(False)
 
     def scan(call):
         """Leave each block's sum of weights in `weight_sums`."""
+        board = cuda.shared.array(BOARD, BOARD_DTYPE)
         part = 0.0
         start = block_number() * THREADS + thread_number()
         for i in range(start, call.last, block_count() * THREADS):
@@ -180,7 +205,7 @@ def _make_scan() -> Any:
                 elif is_class(call, y):
                     weight = weight * weight_of_class(call, y) if weight != 0.0 else 0.0
             part += weight
-        part = total(part)
+        part = total(part, board)
         if thread_number() == 0:
             store_float64(call.weight_sums + 8 * block_number(), part)
 
@@ -194,6 +219,8 @@ def refuse_kernel() -> Kernel:
 
 
 def _make_refuse() -> Any:
+    index_of = examples_of(False).index
+
     def refuse(call):
         """Leave each thread's first bad example in `parts`."""
         thread = block_number() * THREADS + thread_number()

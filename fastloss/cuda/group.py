@@ -16,8 +16,16 @@ from fastloss.cuda.primitives import WARP, cuda, inline, shuffle_xor, sync_warp,
 from fastloss.elementary import maximum
 
 
+#: Shape and dtype of the shared memory that a kernel lends to the reductions. A kernel makes
+#: it itself: Numba defines it again wherever a function that makes it is used.
+BOARD, BOARD_DTYPE = WARP, np.float64
+
+
 class Group(NamedTuple):
-    """What the threads of a group do together; all threads of the block must take part."""
+    """What the threads of a group do together; all threads of the block must take part.
+
+    `total` and `largest` take a value and the kernel's board.
+    """
 
     total: Callable[..., Any]
     largest: Callable[..., Any]
@@ -44,7 +52,7 @@ def group_of(threads: int, real: type) -> Group:
 
 
 @inline
-def alone(x):
+def alone(x, board):
     return x
 
 
@@ -62,7 +70,7 @@ def warp_reduction(combine: Callable[..., Any], threads: int) -> Callable[..., A
     """Make the reduction over neighbouring `threads` of a warp."""
     half = threads // 2
 
-    def reduce(x):
+    def reduce(x, board):
         offset = half
         while offset > 0:
             x = combine(x, shuffle_xor(x, offset))
@@ -79,14 +87,13 @@ def block_reduction(combine: Callable[..., Any], threads: int, real: type) -> Ca
     over_warps = warp_reduction(combine, min(warps, WARP))
     assert warps <= WARP, f"{threads} threads are more than {WARP} warps"
 
-    def reduce(x):
-        of_warps = cuda.shared.array(warps, real)
-        x = over_warp(x)
+    def reduce(x, board):
+        x = over_warp(x, board)
         thread = thread_number()
         if thread % WARP == 0:
-            of_warps[thread // WARP] = x
+            board[thread // WARP] = x
         cuda.syncthreads()
-        x = over_warps(of_warps[thread % warps])
+        x = over_warps(real(board[thread % warps]), board)
         cuda.syncthreads()
         return x
 

@@ -10,7 +10,9 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastloss.cpu.ir import F32, F64, I8, I16, I32, I64
+from fastloss.cpu.ir import F32, F64, I8, I16, I32, I64, out_of_line
+
+__all__ = ["out_of_line"]
 
 #: Bytes that one wide load or store moves.
 WIDE = 16

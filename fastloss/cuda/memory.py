@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastloss.cuda.primitives import WIDE, inline, instruction
+from numba.extending import register_jitable
+
+from fastloss.cuda.primitives import WIDE, inline, instruction, out_of_line
 
 #: The itemsize of each dtype that is read.
 SIZES = {
@@ -19,7 +21,7 @@ SIZES = {
     "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8, "bool": 1,
 }  # fmt: skip
 
-#: Tells `load_number` which dtype lies at an address.
+#: Tells `number_at` which dtype lies at an address.
 CODES = {name: code for code, name in enumerate(SIZES)}
 
 
@@ -67,23 +69,6 @@ STORAGE = {name: _storage(name) for name in SIZES}
 
 
 @inline
-def load_number(address, code):
-    """The number at `address`, of any dtype, as a float64: for what is read once an example."""
-    if code == 0:
-        return load_float64(address)
-    if code == 1:
-        return np.float64(load_float32(address))
-    if code == 2:
-        return np.float64(load_float16(address))
-    if code == 3:
-        return np.float64(load_bfloat16(address))
-    if code == 11:
-        return load_uint64(address)
-    size = 8 if code == 7 else 4 if code == 6 or code == 10 else 2 if code == 5 or code == 9 else 1
-    return np.float64(load_index(address, size, code < 8))
-
-
-@inline
 def load_index(address, size, signed):
     """The integer of `size` bytes at `address`, as int64, which a larger uint64 saturates."""
     if size == 8:
@@ -96,11 +81,10 @@ def load_index(address, size, signed):
     return load_int8(address) if signed else load_uint8(address)
 
 
-@inline
-def offset_of(layout, index, itemsize):
-    """Byte offset of the element with the flat number `index`; a layout of 0 is a plain row."""
-    if layout == 0:
-        return index * itemsize
+@register_jitable
+def strided_offset(layout, index):
+    """Byte offset of the element with the flat number `index`, by the layout record."""
+    out_of_line()
     ndim = load_int64(layout)
     offset = np.int64(0)
     for d in range(ndim, 0, -1):
@@ -108,3 +92,27 @@ def offset_of(layout, index, itemsize):
         offset += index % length * load_int64(layout + 8 * (ndim + d))
         index //= length
     return offset
+
+
+@inline
+def offset_of(layout, index, itemsize):
+    """Byte offset of the element with the flat number `index`; a layout of 0 is a plain row."""
+    return index * itemsize if layout == 0 else strided_offset(layout, index)
+
+
+@register_jitable
+def number_at(address, layout, index, size, code):
+    """The number of any dtype at a flat index, as a float64: for what is read once an example."""
+    out_of_line()
+    address += offset_of(layout, index, size)
+    if code == 0:
+        return load_float64(address)
+    if code == 1:
+        return np.float64(load_float32(address))
+    if code == 2:
+        return np.float64(load_float16(address))
+    if code == 3:
+        return np.float64(load_bfloat16(address))
+    if code == 11:
+        return load_uint64(address)
+    return np.float64(load_index(address, size, code < 8))

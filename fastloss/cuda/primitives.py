@@ -24,9 +24,12 @@ else:
     from fastloss.cuda import ir as instructions
 
     cuda = numba_cuda()
-    WARP, LARGE = 32, 32
+    WARP, LARGE = 32, 16
 
 inline = register_jitable(forceinline=True)
+
+#: Marks the function that calls it as one to call: code off the path that must be fast.
+out_of_line = instructions.out_of_line
 
 #: Bytes that one wide load or store moves.
 WIDE = instructions.WIDE

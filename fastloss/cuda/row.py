@@ -116,13 +116,13 @@ def row_of(variant: ClassVariant, mapping: Mapping) -> Row:
         return m, s, mass, dot
 
     @inline
-    def combine(m, s, mass, dot):
+    def combine(m, s, mass, dot, board):
         """The same of the whole group; the maximum is what exponentials are measured from."""
-        floor = floor_of(largest(m))
-        s = total(s * exp_nonpositive(m - floor))
+        floor = floor_of(largest(m, board))
+        s = total(s * exp_nonpositive(m - floor), board)
         if MASS:
-            dot = total(dot + mass * (floor_of(m) - floor))
-            mass = total(mass)
+            dot = total(dot + mass * (floor_of(m) - floor), board)
+            mass = total(mass, board)
         return floor, s, mass, dot
 
     @inline

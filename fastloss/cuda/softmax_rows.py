@@ -12,13 +12,13 @@ import numpy as np
 
 from fastloss.cpu.compile import label_of
 from fastloss.cuda.compile import Kernel
-from fastloss.cuda.examples import ClassCall, outer_factor, target_of, upstream_of
-from fastloss.cuda.group import block_total, group_of
-from fastloss.cuda.memory import STORAGE, offset_of
+from fastloss.cuda.examples import ClassCall, examples_of, outer_factor
+from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total, group_of
+from fastloss.cuda.memory import STORAGE
 from fastloss.cuda.primitives import (
     block_count,
     block_number,
-    inline,
+    cuda,
     store_float64,
     thread_number,
 )
@@ -35,8 +35,8 @@ def compute_kernel(variant: ClassVariant, mapping: Mapping) -> Kernel:
 
 
 def _make(variant: ClassVariant, mapping: Mapping) -> Any:
-    row = row_of(variant, mapping)
-    visit, combine, logit_at, finish, write = row
+    visit, combine, logit_at, finish, write = row_of(variant, mapping)
+    _, upstream_of, _, target_of, offset_of = examples_of(mapping.plain)
     x_size, t_size = STORAGE[variant.predictions].itemsize, STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
     real_size, _, store_real, *_ = STORAGE[real.__name__]
@@ -53,7 +53,8 @@ def _make(variant: ClassVariant, mapping: Mapping) -> Any:
         """Compute the examples of a block; leave the sum of their losses in `sums`."""
         lane = thread_number() % GROUP
         slot = thread_number() // GROUP
-        outer = outer_of(call) if DERIVATIVES else 0.0
+        board = cuda.shared.array(BOARD, BOARD_DTYPE)
+        outer = outer_of(call, board) if DERIVATIVES else 0.0
         total = 0.0
         start = call.first + block_number() * AT_ONCE
         for base in range(start, call.last, block_count() * AT_ONCE):
@@ -69,7 +70,7 @@ def _make(variant: ClassVariant, mapping: Mapping) -> Any:
                 t = call.t + offset_of(call.t_layout, i, call.classes * t_size)
             at_y = logit_at(call, x, y)
             m, s, mass, dot = visit(call, x, t, np.int64(0), n, lane)
-            floor, s, mass, dot = combine(m, s, mass, dot)
+            floor, s, mass, dot = combine(m, s, mass, dot, board)
             value, slope = finish(call, floor, s, mass, dot, at_y, onehot)
             value = value * weight if live else 0.0
             if LOSS and lane == 0:
@@ -90,7 +91,7 @@ def _make(variant: ClassVariant, mapping: Mapping) -> Any:
                     lane, live, y, at_y, onehot, floor, s, slope, factor,
                 )  # fmt: skip
         if LOSS and not PER_EXAMPLE:
-            total = block_sum(total)
+            total = block_sum(total, board)
             if thread_number() == 0:
                 store_float64(call.sums + 8 * block_number(), total)
 

@@ -8,11 +8,16 @@ from fastloss.cpu.variant import ClassVariant, Outputs, PointwiseVariant
 
 
 class Mapping(NamedTuple):
-    """Threads of a block, threads that share one example, and whether loads are 16 bytes."""
+    """Threads of a block, threads that share one example, and what the kernel may rely on.
+
+    `wide`: rows are read 16 bytes at a time. `plain`: examples lie one after the other, and
+    there are no arrays of weights.
+    """
 
     threads: int
     group: int
     wide: bool
+    plain: bool
 
 
 __all__ = ["ClassVariant", "Mapping", "Outputs", "PointwiseVariant"]
