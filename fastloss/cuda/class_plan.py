@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastloss import device as gpu
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.checks import class_axis
-from fastloss.config import config
 from fastloss.cuda import softmax_rows
-from fastloss.cuda.driver import BY_WEIGHT, THREADS
+from fastloss.cuda.driver import THREADS
 from fastloss.cuda.examples import (
     NO_EXAMPLE,
     NOT_INDICES,
@@ -26,8 +24,6 @@ from fastloss.cuda.plan import (
     itemsize_of,
     number_code,
     on_device,
-    place_of,
-    scratch,
 )
 from fastloss.cuda.primitives import LARGE, WARP, WIDE
 from fastloss.cuda.variant import ClassVariant, Mapping
@@ -94,13 +90,9 @@ class ClassPlan(CudaPlan):
         }
         self.blocks = blocks_for(self.examples, self.mapping.threads // self.mapping.group)
         # What a mean divides by is known, or the weights have to be summed first.
-        counted = soft and operands.sample_weight is None
-        self.weight_blocks = (
-            blocks_for(self.examples, 8 * THREADS) if self.mean and not counted else 0
-        )
-        self.divisor = 1.0
-        if self.mean:
-            self.divisor = float(self.examples) if counted else BY_WEIGHT
+        if self.mean and not (soft and arrays[0] is None):
+            self.weight_blocks = blocks_for(self.examples, 8 * THREADS)
+        self.count = float(self.examples) if soft else 0.0
 
     def may_be_wide(self, axis: int) -> bool:
         """Whether the rows of all arrays begin alike, as far as their strides tell."""
@@ -115,34 +107,18 @@ class ClassPlan(CudaPlan):
             for _, strides, size in self.wholes
         )
 
-    def run(self, operands: Operands, upstream: float) -> Results:
-        """Launch the kernels; returns before they have run."""
-        place = place_of(operands.predictions)
-        with gpu.current(place.device):
-            return self._run(place, operands, upstream)
-
-    def _run(self, place: Place, operands: Operands, upstream: float) -> Results:
-        self.order(place, operands)
+    def compute(self, place: Place, operands: Operands, upstream: float, memory: int) -> Results:
+        """Launch the kernels of the loss."""
         loss = place.empty(self.out_shape, self.real, None) if self.want.loss else None
         grad = self.new_gradient(place, self.want.grad, operands.grad_out)
         hess = self.new_gradient(place, self.want.hess, operands.hess_out)
-        weights = self.weight_blocks
-        sums = 0 if self.per_example or loss is None else self.blocks
-        kept, memory = scratch(place, weights + sums)
-        record = self.record(operands, upstream, loss, grad, hess, memory, memory + 8 * weights)
-        if config.validate_cuda and not self.soft:
+        record = self.record(operands, upstream, loss, grad, hess, memory)
+        if self.validate and not self.soft:
             self.refuse_bad_indices(place, operands, record)
-        if weights:
-            self.launch(scan_kernel(), place, weights, record)
-        compute = self.computes[self.is_wide(record)]
-        self.launch(compute, place, self.blocks, record)
-        if loss is not None and not self.per_example:
-            self.finish(
-                place, record.sums, self.blocks, record.weight_sums, weights, loss, record.divisor
-            )
-        if place.finish is not None:
-            place.finish(place.stream)
-        del kept  # the memory returns to its library in the order of the stream
+        if self.weight_blocks:
+            self.launch(scan_kernel(), place, self.weight_blocks, record)
+        kernel = self.computes[self.is_wide(record)]
+        self.launch(kernel, place, self.blocks, record)
         return Results(loss, grad, hess)
 
     def is_wide(self, record: ClassCall) -> bool:
@@ -155,7 +131,7 @@ class ClassPlan(CudaPlan):
 
     def record(
         self, operands: Operands, upstream: float, loss: Array | None, grad: Array | None,
-        hess: Array | None, weight_sums: int, sums: int,
+        hess: Array | None, memory: int,
     ) -> ClassCall:  # fmt: skip
         """Return the arguments of all kernels of a call."""
         x_layout, t_layout, g_layout, h_layout = self.layouts
@@ -172,38 +148,23 @@ class ClassPlan(CudaPlan):
             itemsize_of(class_weight), number_code(class_weight),
             address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
             address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
-            upstream, self.divisor, weight_sums, self.weight_blocks,
+            upstream, self.divisor_of(w_number), memory, self.weight_blocks,
             *self.numbers,
             address_or_null(loss), address_or_null(grad), g_step, g_layout,
-            address_or_null(hess), h_step, h_layout, sums, 0,
+            address_or_null(hess), h_step, h_layout, memory + 8 * self.weight_blocks, 0,
         )  # fmt: skip
 
     def refuse_bad_indices(self, place: Place, operands: Operands, record: ClassCall) -> None:
         """Raise for the first index that is no class; waits for the device."""
-        blocks = blocks_for(self.examples, 8 * THREADS)
-        if blocks == 0:
-            return
-        kept, memory = scratch(place, blocks * THREADS)
-        self.launch(refuse_kernel(), place, blocks, record._replace(parts=memory))
-        found = np.frombuffer(read_back(place, memory, 8 * blocks * THREADS), np.int64)
-        del kept
-        bad = int(found.min())
+        bad = self.first_refused(place, refuse_kernel(), record, self.examples)
         if bad == NO_EXAMPLE:
             return
-        t = operands.targets
         where = tuple(int(i) for i in np.unravel_index(bad, self.loss_shape))
-        offset = sum(i * step for i, step in zip(where, t.strides, strict=True))
-        value = np.frombuffer(read_back(place, record.t + offset, t.itemsize), t.dtype)[0]
         raise IndexError(
-            f"{self.name}: the class index at position {where} is {value}, expected "
+            f"{self.name}: the class index at position {where} is "
+            f"{self.read_element(operands.targets, where)}, expected "
             f"0 <= index < C = {self.classes} or ignore_index = {self.indices[2]}"
         )
-
-
-def read_back(place: Place, memory: int, size: int) -> bytes:
-    """Wait for the stream, and copy bytes to the host."""
-    gpu.wait(place.stream)
-    return gpu.read_bytes(memory, size)
 
 
 def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapping:

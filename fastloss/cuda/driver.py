@@ -27,12 +27,8 @@ from fastloss.cuda.primitives import (
 #: Threads of the block that adds up.
 THREADS = min(8, LARGE) * WARP
 
-#: In the place of the number of what is to be divided by: the sum of the weights.
-BY_WEIGHT = -1.0
-
-
 class FinishCall(NamedTuple):
-    """The arguments of `finish`. Sums are float64; a divisor below 0 is the sum of weights."""
+    """The arguments of `finish`. Sums are float64; a divisor of nan is the sum of the weights."""
 
     sums: int
     count: int
@@ -72,7 +68,7 @@ def _make_finish() -> Any:
         board = cuda.shared.array(BOARD, BOARD_DTYPE)
         total = add(call.sums, call.count, board)
         divisor = call.divisor
-        if divisor < 0.0:
+        if divisor != divisor:
             divisor = add(call.weights, call.weight_count, board)
         if thread_number() == 0:
             loss = total / divisor if divisor != 0.0 else np.nan

@@ -39,8 +39,8 @@ class ClassCall(NamedTuple):
     Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
     upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
     `_step` the bytes from class to class, `_code` the dtype for `number_at`. Examples
-    first .. last are computed. The divisor of a mean is a number, or the sum of the
-    `weight_sums` where it is below 0. `sums` and `parts` are scratch memory.
+    first .. last are computed. The divisor of a mean is a number, or nan for the sum
+    of the `weight_sums`. `sums` and `parts` are scratch memory.
     """
 
     first: int
@@ -171,7 +171,7 @@ def outer_factor(threads: int) -> Any:
     @inline
     def outer(call, board):
         divisor = call.divisor
-        if divisor < 0.0:
+        if divisor != divisor:
             divisor = add(call.weight_sums, call.weight_count, board)
         return call.upstream / divisor if divisor != 0.0 else 0.0
 

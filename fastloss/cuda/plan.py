@@ -6,6 +6,7 @@ run adds the addresses and launches. Nothing here waits for the device.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,17 @@ import numpy as np
 from fastloss import device as gpu
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import DeviceArray, Place, c_strides
-from fastloss.checks import real_of
+from fastloss.checks import as_float, real_of
+from fastloss.config import config
 from fastloss.cpu.memory import layout_record
 from fastloss.cpu.plan import broadcast_strides, memory_order, permuted
 from fastloss.cuda.compile import Kernel
-from fastloss.cuda.driver import BY_WEIGHT, FinishCall, finish_kernel
+from fastloss.cuda.driver import FinishCall, finish_kernel
+from fastloss.cuda.examples import NO_EXAMPLE
 from fastloss.cuda.memory import CODES, SIZES
 from fastloss.cuda.variant import Outputs
 from fastloss.dtypes import name_of
-from fastloss.spec import Operands, Request
+from fastloss.spec import Operands, Request, Results
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -52,6 +55,10 @@ class CudaPlan:
             request.want.hess,
             self.per_example and request.want.loss,
         )
+        #: Blocks of the kernel that computes, and of the one that sums weights before it.
+        self.blocks = self.weight_blocks = 0
+        #: What a mean without a sum of weights divides by, for weights of 1.
+        self.count = 0.0
         #: The order in which a kernel walks the axes of the layouts; None for C order.
         self.walk_order: tuple[int, ...] | None = None
         self._records: list[Any] = []
@@ -81,11 +88,56 @@ class CudaPlan:
 
     def new_strides(self) -> tuple[int, ...]:
         """Return the strides of a new gradient: its axes lie in memory as the predictions'."""
+        return self.new_strides_of(self.dtype.itemsize)
+
+    def new_strides_of(self, itemsize: int) -> tuple[int, ...]:
+        """Return the same for elements of another size."""
         order = self.memory_order
-        packed = c_strides(permuted(self.shape, order), self.dtype.itemsize)
+        packed = c_strides(permuted(self.shape, order), itemsize)
         return packed if order is None else permuted(packed, tuple(np.argsort(order)))
 
     # --- a call -------------------------------------------------------------------------
+
+    def run(self, operands: Operands, upstream: float) -> Results:
+        """Launch the kernels; returns before they have run."""
+        place = place_of(operands.predictions)
+        with gpu.current(place.device):
+            self.order(place, operands)
+            summed = self.want.loss and not self.per_example
+            kept, memory = scratch(place, self.weight_blocks + (self.blocks if summed else 0))
+            results = self.compute(place, operands, upstream, memory)
+            if summed:
+                assert results.loss is not None
+                sums = memory + 8 * self.weight_blocks
+                _, number = on_device(operands.sample_weight)
+                record = FinishCall(
+                    sums, self.blocks, memory, self.weight_blocks, self.divisor_of(number),
+                    address(results.loss), self.real.itemsize,
+                )  # fmt: skip
+                self.launch(finish_kernel(), place, 1, record)
+            if place.finish is not None:
+                place.finish(place.stream)
+            del kept  # its library reuses it in the order of the stream
+        return results
+
+    def compute(self, place: Place, operands: Operands, upstream: float, memory: int) -> Results:
+        """Launch the kernels of the loss.
+
+        `memory` has room for a float64 of every block that sums weights, then of every one
+        that computes.
+        """
+        raise NotImplementedError
+
+    @property
+    def validate(self) -> bool:
+        """Whether bad values are to be looked for, which waits for the device."""
+        return config.validate_cuda
+
+    def divisor_of(self, weight: float) -> float:
+        """Return what the sum of the losses is divided by; nan for the sum of the weights."""
+        if not self.mean:
+            return 1.0
+        return math.nan if self.weight_blocks else self.count * weight
 
     def new_gradient(self, place: Place, wanted: bool, given: Array | None) -> Array | None:
         """Return the array that a gradient is written to."""
@@ -93,16 +145,6 @@ class CudaPlan:
             return given
         strides = None if self.memory_order is None else self.new_strides()
         return place.empty(self.shape, self.dtype, strides)
-
-    def finish(
-        self, place: Place, sums: int, count: int, weights: int, weight_count: int, loss: Array,
-        divisor: float,
-    ) -> None:  # fmt: skip
-        """Add up the blocks' sums and divide."""
-        record = FinishCall(
-            sums, count, weights, weight_count, divisor, address(loss), self.real.itemsize
-        )
-        self.launch(finish_kernel(), place, 1, record)
 
     def launch(self, kernel: Kernel, place: Place, blocks: int, record: tuple[Any, ...]) -> None:
         """Launch a kernel on the producer's stream."""
@@ -114,6 +156,28 @@ class CudaPlan:
         for stream in {a.place.stream for a in given if isinstance(a, DeviceArray)}:
             if stream != place.stream:
                 gpu.wait_for(place.stream, stream)
+
+    # --- what is looked at on the host, with validate_cuda ------------------------------
+
+    def first_refused(
+        self, place: Place, kernel: Kernel, record: Any, count: int
+    ) -> int:  # fmt: skip
+        """Return the smallest number that a kernel left in `parts`."""
+        blocks = blocks_for(count, 8 * kernel.threads)
+        if blocks == 0:
+            return NO_EXAMPLE
+        kept, memory = scratch(place, blocks * kernel.threads)
+        self.launch(kernel, place, blocks, record._replace(parts=memory))
+        gpu.wait(place.stream)
+        found = np.frombuffer(gpu.read_bytes(memory, 8 * blocks * kernel.threads), np.int64)
+        del kept
+        return int(found.min())
+
+    def read_element(self, array: Array, where: tuple[int, ...]) -> Any:
+        """Return one element of an array on the device."""
+        offset = sum(i * step for i, step in zip(where, array.strides, strict=True))
+        raw = np.frombuffer(gpu.read_bytes(address(array) + offset, array.itemsize), array.dtype)
+        return raw[0] if raw.dtype.names is None else as_float(raw, _FLOAT64)[0]
 
 
 def blocks_for(work: int, per_block: int) -> int:
@@ -179,5 +243,3 @@ def check_alignment(operands: Operands) -> None:
                 f"{size} bytes), which a GPU cannot read; pass a copy"
             )
 
-
-__all__ = ["BY_WEIGHT", "CudaPlan"]
