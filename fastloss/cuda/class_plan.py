@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.checks import class_axis
-from fastloss.cuda import softmax_rows
+from fastloss.cuda import probabilities, softmax_rows, softmax_split
 from fastloss.cuda.driver import THREADS
 from fastloss.cuda.examples import (
     NO_EXAMPLE,
@@ -24,6 +26,7 @@ from fastloss.cuda.plan import (
     itemsize_of,
     number_code,
     on_device,
+    scratch,
 )
 from fastloss.cuda.primitives import LARGE, WARP, WIDE
 from fastloss.cuda.variant import ClassVariant, Mapping
@@ -40,6 +43,7 @@ class ClassPlan(CudaPlan):
         axis = class_axis(request, p)
         super().__init__(request, operands, p.shape[:axis] + p.shape[axis + 1 :])
         self.name = spec.name
+        self.itemsize = p.itemsize
         self.classes = classes = p.shape[axis]
         self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
         options = request.options
@@ -83,12 +87,27 @@ class ClassPlan(CudaPlan):
         in_rows = all(strides[axis] == size for _, strides, size in self.wholes)
         arrays = (on_device(operands.sample_weight)[0], operands.grad_output)
         plain = not any(self.layouts) and not operands.array_options and arrays == (None, None)
-        self.mapping = mapping_for(classes, self.examples, in_rows, plain)
+        self.split = spec.from_logits and in_rows and self.is_split()
+        mapping = mapping_for(classes, self.examples, in_rows, plain)
+        if self.split:
+            threads = softmax_split.THREADS
+            mapping = mapping._replace(threads=threads, group=threads)
+        family: Any = softmax_rows if spec.from_logits else probabilities
+        family = softmax_split if self.split else family
+        wides = {False, in_rows and self.may_be_wide(axis)}
         self.computes = {
-            wide: softmax_rows.compute_kernel(variant, self.mapping._replace(wide=wide))
-            for wide in (False, in_rows and self.may_be_wide(axis))
+            wide: family.compute_kernel(variant, mapping._replace(wide=wide)) for wide in wides
         }
-        self.blocks = blocks_for(self.examples, self.mapping.threads // self.mapping.group)
+        self.visits = {
+            wide: softmax_split.visit_kernel(variant, mapping._replace(wide=wide))
+            for wide in (wides if self.split else ())
+        }
+        # A split example leaves one sum, however many blocks share it.
+        self.blocks = (
+            self.examples
+            if self.split
+            else blocks_for(self.examples, mapping.threads // mapping.group)
+        )
         # What a mean divides by is known, or the weights have to be summed first.
         if self.mean and not (soft and arrays[0] is None):
             self.weight_blocks = blocks_for(self.examples, 8 * THREADS)
@@ -117,9 +136,33 @@ class ClassPlan(CudaPlan):
             self.refuse_bad_indices(place, operands, record)
         if self.weight_blocks:
             self.launch(scan_kernel(), place, self.weight_blocks, record)
-        kernel = self.computes[self.is_wide(record)]
-        self.launch(kernel, place, self.blocks, record)
+        wide = self.is_wide(record)
+        if self.split:
+            self.launch_split(place, record, wide)
+        else:
+            self.launch(self.computes[wide], place, self.blocks, record)
         return Results(loss, grad, hess)
+
+    def launch_split(self, place: Place, record: ClassCall, wide: bool) -> None:
+        """Launch the two kernels over as many examples at a time as the cache holds."""
+        splits = softmax_split.parts_for(self.classes)
+        step = min(self.examples, softmax_split.examples_in_cache(self.classes, self.itemsize))
+        kept, parts = scratch(place, step * splits * softmax_split.NUMBERS)
+        for first in range(0, self.examples, step):
+            last = min(first + step, self.examples)
+            turn = record._replace(first=first, last=last, splits=splits, parts=parts)
+            blocks = (last - first) * splits
+            self.launch(self.visits[wide], place, blocks, turn)
+            self.launch(self.computes[wide], place, blocks, turn)
+        del kept
+
+    def is_split(self) -> bool:
+        """Whether several blocks share an example: see `softmax_split`."""
+        if softmax_split.parts_for(self.classes) == 1:
+            return False
+        few = self.examples < FEW_EXAMPLES
+        derivatives = self.want.grad or self.want.hess
+        return few or (derivatives and self.classes * self.itemsize > LONG_EXAMPLE)
 
     def is_wide(self, record: ClassCall) -> bool:
         """Whether the addresses of this call allow wide loads and stores."""
@@ -165,6 +208,11 @@ class ClassPlan(CudaPlan):
             f"{self.read_element(operands.targets, where)}, expected "
             f"0 <= index < C = {self.classes} or ignore_index = {self.indices[2]}"
         )
+
+
+#: Examples too few to give each a block; bytes too many to stay in a cache, for one example
+#: of each block that runs at a time.
+FEW_EXAMPLES, LONG_EXAMPLE = 256, 2**18
 
 
 def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapping:

@@ -8,6 +8,7 @@ to run every path, and few enough to be quick.
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from typing import Any
 
@@ -23,13 +24,35 @@ _FLOATS = {
 }
 
 
+def _launch() -> Any:
+    """Return what the simulator knows of the running launch."""
+    from numba.cuda.simulator.kernel import _get_kernel_context
+
+    return _get_kernel_context()
+
+
+class _Shared:
+    """Shared memory, by the line that asks for it.
+
+    The simulator's own can give two threads that ask at the same time two arrays.
+    """
+
+    lock = threading.Lock()
+
+    def array(self, shape: int, dtype: Any) -> np.ndarray[Any, Any]:
+        frame = sys._getframe(1)
+        with self.lock:
+            arrays = _launch().__dict__.setdefault("fastloss_shared", {})
+            return arrays.setdefault((frame.f_code, frame.f_lineno), np.empty(shape, dtype))
+
+
 class _Cuda:
     """`numba.cuda` as a running kernel sees it."""
 
-    def __getattr__(self, name: str) -> Any:
-        from numba.cuda.simulator.kernel import _get_kernel_context
+    shared = _Shared()
 
-        return getattr(_get_kernel_context(), name)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_launch(), name)
 
 
 cuda = _Cuda()

@@ -1,4 +1,4 @@
-"""One example of a cross-entropy, computed by a group of threads.
+"""One example of a cross-entropy from logits, computed by a group of threads.
 
 `visit` reads logits once, keeping a running maximum and a running sum; `combine` brings the
 threads' parts together; `write` reads the logits again, by now from a cache, and writes the
@@ -8,6 +8,7 @@ from the first aligned address on.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,23 +18,28 @@ from fastloss.cuda.examples import weight_of_class
 from fastloss.cuda.group import group_of
 from fastloss.cuda.memory import STORAGE
 from fastloss.cuda.primitives import WIDE, cuda, inline
+from fastloss.cuda.rows import Steps, row_parts
 from fastloss.cuda.variant import ClassVariant, Mapping
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, log, maximum
 from fastloss.losses.softmax import class_dot, class_target, example_loss, example_slope
 
 
-class Row(NamedTuple):
-    """The steps of one example; x, t, g and h are the addresses of its first class."""
+class SoftmaxSteps(NamedTuple):
+    """The steps of one example; x, t, g and h are the addresses of its first class.
+
+    `visit`, `combine` and `finish` are those that `evaluate` of `Steps` is made of.
+    """
 
     visit: Callable[..., Any]
     combine: Callable[..., Any]
     logit_at: Callable[..., Any]
     finish: Callable[..., Any]
-    write: Callable[..., Any]
+    steps: Steps
 
 
-def row_of(variant: ClassVariant, mapping: Mapping) -> Row:
+@functools.cache
+def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
     """Return the steps for the dtypes, options and outputs of `variant`."""
     x_size, load_x, store_x, load_wide_x, store_wide_x = STORAGE[variant.predictions]
     t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
@@ -43,21 +49,13 @@ def row_of(variant: ClassVariant, mapping: Mapping) -> Row:
     GRAD, HESS = variant.outputs.grad, variant.outputs.hess
     GROUP, WIDE_ROWS = mapping.group, mapping.wide
     LANES = WIDE // x_size
+    parts_of = row_parts(x_size, WIDE_ROWS)
     total, largest, _ = group_of(GROUP, real)
 
     @inline
     def floor_of(m):
         """What exponentials are measured from: the maximum, 0 if there are masks only."""
         return real(0) if m == real(-np.inf) else m
-
-    @inline
-    def parts_of(x, n):
-        """(elements before the first aligned one, wide loads, elements outside of these)."""
-        if WIDE_ROWS:
-            head = min(n, ((-x) & (WIDE - 1)) // x_size)
-            wide = (n - head) // LANES
-            return head, wide, n - wide * LANES
-        return n, np.int64(0), n
 
     @inline
     def mass_on(call, y, c):
@@ -117,13 +115,14 @@ def row_of(variant: ClassVariant, mapping: Mapping) -> Row:
 
     @inline
     def combine(m, s, mass, dot, board):
-        """The same of the whole group; the maximum is what exponentials are measured from."""
-        floor = floor_of(largest(m, board))
+        """The same of the whole group."""
+        whole = largest(m, board)
+        floor = floor_of(whole)
         s = total(s * exp_nonpositive(m - floor), board)
         if MASS:
             dot = total(dot + mass * (floor_of(m) - floor), board)
             mass = total(mass, board)
-        return floor, s, mass, dot
+        return whole, s, mass, dot
 
     @inline
     def logit_at(call, x, y):
@@ -131,12 +130,20 @@ def row_of(variant: ClassVariant, mapping: Mapping) -> Row:
         return load_x(x + max(y, np.int64(0)) * call.x_step)
 
     @inline
-    def finish(call, floor, s, mass, dot, at_y, onehot):
-        """(loss, coefficient of p in the gradient) of the example."""
-        log_s = log(s)
+    def finish(call, m, s, mass, dot, at_y, onehot):
+        """(loss, what `write` needs to know) of the example."""
+        floor, log_s = floor_of(m), log(s)
         hot, z_loss = real(onehot), real(call.z_loss)
         loss = example_loss(log_s, floor, linked(call, at_y), hot, mass, dot, z_loss)
-        return np.float64(loss), real(example_slope(log_s, floor, hot, mass, z_loss))
+        slope = real(example_slope(log_s, floor, hot, mass, z_loss))
+        return np.float64(loss), (at_y, floor, real(1) / s, slope)
+
+    @inline
+    def evaluate(call, x, t, n, lane, y, onehot, board):
+        at_y = logit_at(call, x, y)
+        m, s, mass, dot = visit(call, x, t, np.int64(0), n, lane)
+        m, s, mass, dot = combine(m, s, mass, dot, board)
+        return finish(call, m, s, mass, dot, at_y, onehot)
 
     @inline
     def derive(call, raw, floor, inverse, slope, hot, factor):
@@ -153,9 +160,8 @@ def row_of(variant: ClassVariant, mapping: Mapping) -> Row:
         return by_z * (factor * chain), second
 
     @inline
-    def write(call, x, t, g, h, first, n, lane, live, y, at_y, onehot, floor, s, slope, factor):
-        """Write the derivatives by this thread's classes of first .. n; not live: zeros."""
-        inverse = real(1) / s
+    def write(call, x, t, g, h, first, n, lane, live, y, onehot, factor, state):
+        at_y, floor, inverse, slope = state
         hot = real(onehot)
         head, wide, edges = parts_of(x, n)
         for k in range(lane, edges, GROUP):
@@ -201,4 +207,4 @@ def row_of(variant: ClassVariant, mapping: Mapping) -> Row:
                     if HESS:
                         store_x(h + (c + place) * x_size, dd)
 
-    return Row(visit, combine, logit_at, finish, write)
+    return SoftmaxSteps(visit, combine, logit_at, finish, Steps(evaluate, write))
