@@ -86,7 +86,8 @@ class ClassPlan(CudaPlan):
         self.upstream_layout = self.broadcast_layout(operands.grad_output)
         in_rows = all(strides[axis] == size for _, strides, size in self.wholes)
         arrays = (on_device(operands.sample_weight)[0], operands.grad_output)
-        plain = not any(self.layouts) and not operands.array_options and arrays == (None, None)
+        weighted = any(array is not None for array in arrays)
+        plain = not (any(self.layouts) or operands.array_options or weighted)
         self.split = spec.from_logits and in_rows and self.is_split()
         mapping = mapping_for(classes, self.examples, in_rows, plain)
         if self.split:
@@ -230,7 +231,7 @@ def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapp
 #: (classes up to, threads of a block, threads of an example); beyond, a whole large block.
 ROWS: tuple[tuple[int, int, int], ...] = (
     (WARP // 2, 4 * WARP, 1),
-    (4 * WARP, 4 * WARP, WARP // 4),
+    (4 * WARP, 4 * WARP, max(2, WARP // 4)),
     (64 * WARP, 4 * WARP, WARP),
     (256 * WARP, min(8, LARGE) * WARP, min(8, LARGE) * WARP),
 )
