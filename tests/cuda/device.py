@@ -84,13 +84,18 @@ class DeviceLoss:
     def __init__(self, loss):
         self.loss = loss
 
+    def __str__(self):
+        return self.loss.name
+
     def _call(self, method, predictions, targets, out=None, **call):
         moved = {}
 
         def move(value):
-            if not isinstance(value, np.ndarray):
+            if not isinstance(value, (np.ndarray, np.generic)):
                 return value
-            return moved.setdefault(id(value), OnDevice(value))
+            if id(value) not in moved:
+                moved[id(value)] = OnDevice(np.asarray(value))
+            return moved[id(value)]
 
         outs = out if isinstance(out, tuple) else (out,)
         arguments = {name: move(value) for name, value in call.items()}
