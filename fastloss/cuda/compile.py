@@ -17,6 +17,9 @@ from numba.core import types
 from fastloss.cpu.compile import named
 from fastloss.device import numba_cuda, simulated
 
+#: Threads of a lean kernel that run on a multiprocessor at a time, at least.
+LEAN_THREADS = 1024
+
 #: Every kernel made so far, for tests that walk them.
 KERNELS: list[Kernel] = []
 
@@ -43,6 +46,8 @@ class Kernel:
         Tells apart the kernels that one `make` can return.
     user_digest : str or None
         As for the kernels of the CPU.
+    lean : bool
+        Hold it to 64 registers a thread, so that 1024 threads fit on a multiprocessor.
     """
 
     def __init__(
@@ -52,12 +57,17 @@ class Kernel:
         threads: int,
         label: str,
         user_digest: str | None = "",
+        *,
+        lean: bool = False,
     ) -> None:
         self.make = make
         self.record = record
         self.threads = threads
         self.label = label
         self.user_digest = user_digest
+        self.lean = lean
+        # Left alone, the compiler spills registers rather than let fewer blocks run.
+        self.launch_bounds = (threads, max(1, LEAN_THREADS // threads) if lean else 1)
         self._functions: dict[int, Any] = {}
         KERNELS.append(self)
 
@@ -74,7 +84,7 @@ class Kernel:
         if simulated():
             return cuda.jit(self.function)
         decorate = functools.partial(
-            cuda.jit, signature_of(self.record), launch_bounds=self.threads
+            cuda.jit, signature_of(self.record), launch_bounds=self.launch_bounds
         )
         if self.user_digest is None:
             return decorate()(self.function)
@@ -89,7 +99,7 @@ class Kernel:
         """Compile to PTX, which needs no GPU."""
         code, _ = numba_cuda().compile(
             self.function, signature_of(self.record), device=False, abi="numba", cc=capability,
-            launch_bounds=self.threads,
+            launch_bounds=self.launch_bounds,
         )  # fmt: skip
         return str(code)
 

@@ -200,7 +200,8 @@ def compute_kernel(
     label = label_of(spec.name, *formulas, variant, wide, plain)
     make = functools.partial(_make_compute, spec, variant, wide, plain)
     record = record_of(variant.array_options)
-    return Kernel(make, record, THREADS, label, fingerprint(*formulas))
+    lean = plain and variant.predictions != "float64"
+    return Kernel(make, record, THREADS, label, fingerprint(*formulas), lean=lean)
 
 
 def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, plain: bool) -> Any:

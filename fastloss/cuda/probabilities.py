@@ -19,7 +19,7 @@ from fastloss.cuda.group import group_of
 from fastloss.cuda.memory import STORAGE
 from fastloss.cuda.primitives import WIDE, cuda, inline
 from fastloss.cuda.rows import Steps, make_rows, row_parts
-from fastloss.cuda.variant import ClassVariant, Mapping
+from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target
@@ -32,7 +32,8 @@ def compute_kernel(variant: ClassVariant, mapping: Mapping) -> Kernel:
     def make() -> Callable[..., Any]:
         return make_rows(probability_steps(variant, mapping), variant, mapping)
 
-    return Kernel(make, ClassCall, mapping.threads, "probabilities" + label_of(variant, mapping))
+    label, lean = "probabilities" + label_of(variant, mapping), is_lean(variant, mapping)
+    return Kernel(make, ClassCall, mapping.threads, label, lean=lean)
 
 
 def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:

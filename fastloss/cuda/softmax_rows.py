@@ -11,7 +11,7 @@ from fastloss.cuda.compile import Kernel
 from fastloss.cuda.examples import ClassCall
 from fastloss.cuda.rows import make_rows
 from fastloss.cuda.softmax_steps import softmax_steps
-from fastloss.cuda.variant import ClassVariant, Mapping
+from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 
 
 @functools.cache
@@ -21,4 +21,5 @@ def compute_kernel(variant: ClassVariant, mapping: Mapping) -> Kernel:
     def make() -> Callable[..., Any]:
         return make_rows(softmax_steps(variant, mapping).steps, variant, mapping)
 
-    return Kernel(make, ClassCall, mapping.threads, "softmax" + label_of(variant, mapping))
+    label, lean = "softmax" + label_of(variant, mapping), is_lean(variant, mapping)
+    return Kernel(make, ClassCall, mapping.threads, label, lean=lean)

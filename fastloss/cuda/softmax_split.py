@@ -30,7 +30,7 @@ from fastloss.cuda.primitives import (
     thread_number,
 )
 from fastloss.cuda.softmax_steps import softmax_steps
-from fastloss.cuda.variant import ClassVariant, Mapping
+from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, maximum
 
@@ -61,14 +61,16 @@ def examples_in_cache(classes: int, itemsize: int) -> int:
 def visit_kernel(variant: ClassVariant, mapping: Mapping) -> Kernel:
     """Return the kernel that reads the logits once."""
     make = functools.partial(_make_visit, variant, mapping)
-    return Kernel(make, ClassCall, THREADS, label_of(variant, mapping))
+    lean = is_lean(variant, mapping)
+    return Kernel(make, ClassCall, THREADS, label_of(variant, mapping), lean=lean)
 
 
 @functools.cache
 def compute_kernel(variant: ClassVariant, mapping: Mapping) -> Kernel:
     """Return the kernel that ends what `visit_kernel` began."""
     make = functools.partial(_make_compute, variant, mapping)
-    return Kernel(make, ClassCall, THREADS, label_of(variant, mapping))
+    lean = is_lean(variant, mapping)
+    return Kernel(make, ClassCall, THREADS, label_of(variant, mapping), lean=lean)
 
 
 @inline

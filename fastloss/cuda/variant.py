@@ -20,4 +20,9 @@ class Mapping(NamedTuple):
     plain: bool
 
 
-__all__ = ["ClassVariant", "Mapping", "Outputs", "PointwiseVariant"]
+def is_lean(variant: ClassVariant, mapping: Mapping) -> bool:
+    """Whether 64 registers are enough for the kernel."""
+    return mapping.plain and variant.predictions != "float64" and not variant.soft
+
+
+__all__ = ["ClassVariant", "Mapping", "Outputs", "PointwiseVariant", "is_lean"]
