@@ -1,4 +1,4 @@
-"""Scalar building blocks for your own ``@njit`` functions.
+"""Scalar building blocks for your own ``@njit`` and ``@cuda.jit`` functions.
 
 `exp`, `log`, `log1p`, `expm1`, `tanh`, `sigmoid`, `softplus` and `maximum` vectorise in a
 loop, where the functions of `math` do not. `const(0.5, x)` is a literal in the type of x.
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
+import fastloss.cuda.math  # for kernels of CUDA; brings no numba.cuda along
 from fastloss.cpu.compile import vector_math
 from fastloss.elementary import (
     const,

@@ -80,6 +80,12 @@ def describe(
     return array
 
 
+def place_of(array: Array) -> Place:
+    """Return where an array on CUDA lives."""
+    assert isinstance(array, DeviceArray)
+    return array.place
+
+
 def device_name(device: int) -> str:
     """Return the name of a device, as PyTorch and JAX write it."""
     return f"{CUDA}:{device}"

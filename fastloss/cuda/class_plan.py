@@ -18,7 +18,7 @@ from fastloss.cuda.examples import (
     refuse_kernel,
     scan_kernel,
 )
-from fastloss.cuda.plan import (
+from fastloss.cuda.plans import (
     CudaPlan,
     address,
     address_or_null,

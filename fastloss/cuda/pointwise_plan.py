@@ -8,7 +8,7 @@ from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.cuda.driver import THREADS as ADD_THREADS
 from fastloss.cuda.examples import NO_EXAMPLE
-from fastloss.cuda.plan import (
+from fastloss.cuda.plans import (
     CudaPlan,
     address,
     address_or_null,

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastloss import device as gpu
 from fastloss.arrays import Array
-from fastloss.arrays.cuda import DeviceArray, Place, c_strides
+from fastloss.arrays.cuda import DeviceArray, Place, c_strides, place_of
 from fastloss.checks import as_float, real_of
 from fastloss.config import config
 from fastloss.cpu.memory import layout_record
@@ -185,12 +185,6 @@ def blocks_for(work: int, per_block: int) -> int:
     return min(MAX_BLOCKS, -(-work // per_block))
 
 
-def place_of(array: Array) -> Place:
-    """Return where an array on CUDA lives."""
-    assert isinstance(array, DeviceArray)
-    return array.place
-
-
 def address(array: Array) -> int:
     """Return the address of the first element."""
     return int(array.__array_interface__["data"][0])
@@ -222,7 +216,8 @@ def scratch(place: Place, count: int) -> tuple[Array | None, int]:
     """Return new memory for so many float64, in the order of the stream, and its address."""
     if count == 0:
         return None, 0
-    array = place.empty((count,), _FLOAT64, None)
+    # As bytes: JAX makes float32 of what is asked for as float64.
+    array = place.empty((8 * count,), np.dtype(np.uint8), None)
     return array, address(array)
 
 
