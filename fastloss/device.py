@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 

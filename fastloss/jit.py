@@ -23,13 +23,13 @@ Examples
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
 
-import fastloss.cuda.math  # for kernels of CUDA; brings no numba.cuda along
 from fastloss.cpu.compile import vector_math
 from fastloss.elementary import (
     const,
@@ -46,7 +46,9 @@ from fastloss.elementary import (
 from fastloss.loss import registered
 from fastloss.spec import PointwiseSpec
 
+# The elementary functions on both targets; that of CUDA brings no numba.cuda along.
 vector_math()
+importlib.import_module("fastloss.cuda.math")
 
 
 @register_jitable

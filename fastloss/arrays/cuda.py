@@ -40,9 +40,9 @@ class DeviceArray(np.ndarray):
             "where a number is expected, pass a Python number"
         )
 
-    __array_ufunc__ = None
+    __array_ufunc__ = None  # type: ignore[assignment]
     __getitem__ = __setitem__ = __iter__ = __bool__ = __float__ = __int__ = __index__ = _refuse
-    astype = copy = item = tolist = tobytes = _refuse  # type: ignore[assignment]
+    astype = copy = item = tolist = tobytes = _refuse
 
     def __repr__(self) -> str:
         return f"<{self.dtype} array of shape {self.shape} on {device_name(self.place.device)}>"

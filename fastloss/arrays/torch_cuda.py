@@ -10,7 +10,7 @@ import torch
 from fastloss.arrays.cuda import DeviceArray, Place, describe
 from fastloss.dtypes import BFLOAT16_BITS
 
-_DTYPES = {
+_DTYPES: dict[Any, np.dtype[Any]] = {
     torch.float64: np.dtype(np.float64),
     torch.float32: np.dtype(np.float32),
     torch.float16: np.dtype(np.float16),
@@ -25,7 +25,7 @@ _DTYPES = {
     torch.uint64: np.dtype(np.uint64),
     torch.bool: np.dtype(np.bool_),
 }
-_TORCH_DTYPES = {dtype: name for name, dtype in _DTYPES.items()}
+_TORCH_DTYPES: dict[Any, np.dtype[Any]] = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def read_cuda(tensor: Any, role: str) -> DeviceArray:

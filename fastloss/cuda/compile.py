@@ -28,7 +28,7 @@ def signature_of(record: type) -> Any:
     """Return the Numba signature of a kernel whose arguments are the fields of `record`."""
     kinds = get_type_hints(record).values()
     fields = [types.float64 if kind is float else types.int64 for kind in kinds]
-    return types.void(types.NamedTuple(fields, record))
+    return types.void(types.NamedTuple(fields, record))  # type: ignore[attr-defined]
 
 
 class Kernel:

@@ -13,25 +13,18 @@ import numpy as np
 
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
-from fastloss.cuda.primitives import (
-    LARGE,
-    WARP,
-    cuda,
-    inline,
-    load_float64,
-    store_float32,
-    store_float64,
-    thread_number,
-)
+from fastloss.cuda.memory import load_float64, store_float32, store_float64
+from fastloss.cuda.primitives import LARGE, WARP, cuda, inline, thread_number
 
 #: Threads of the block that adds up.
 THREADS = min(8, LARGE) * WARP
+
 
 class FinishCall(NamedTuple):
     """The arguments of `finish`. Sums are float64; a divisor of nan is the sum of the weights."""
 
     sums: int
-    count: int
+    blocks: int
     weights: int
     weight_count: int
     divisor: float
@@ -66,7 +59,7 @@ def _make_finish() -> Any:
     def finish(call):
         """Add up the sums, divide, and write the loss."""
         board = cuda.shared.array(BOARD, BOARD_DTYPE)
-        total = add(call.sums, call.count, board)
+        total = add(call.sums, call.blocks, board)
         divisor = call.divisor
         if divisor != divisor:
             divisor = add(call.weights, call.weight_count, board)

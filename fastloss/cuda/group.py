@@ -15,7 +15,6 @@ import numpy as np
 from fastloss.cuda.primitives import WARP, cuda, inline, shuffle_xor, sync_warp, thread_number
 from fastloss.elementary import maximum
 
-
 #: Shape and dtype of the shared memory that a kernel lends to the reductions. A kernel makes
 #: it itself: Numba defines it again wherever a function that makes it is used.
 BOARD, BOARD_DTYPE = WARP, np.float64
@@ -38,7 +37,7 @@ def plus(a, b):
 
 
 @functools.cache
-def group_of(threads: int, real: type) -> Group:
+def group_of(threads: int, real: Any) -> Group:
     """Return the reductions over groups of `threads`: 1, a part of a warp, or the block."""
     if threads == 1:
         return Group(alone, alone, nothing)
@@ -66,7 +65,7 @@ def sync_block():
     cuda.syncthreads()
 
 
-def warp_reduction(combine: Callable[..., Any], threads: int) -> Callable[..., Any]:
+def warp_reduction(combine: Callable[..., Any], threads: int) -> Any:
     """Make the reduction over neighbouring `threads` of a warp."""
     half = threads // 2
 
@@ -80,7 +79,7 @@ def warp_reduction(combine: Callable[..., Any], threads: int) -> Callable[..., A
     return inline(reduce)
 
 
-def block_reduction(combine: Callable[..., Any], threads: int, real: type) -> Callable[..., Any]:
+def block_reduction(combine: Callable[..., Any], threads: int, real: Any) -> Any:
     """Make the reduction over a block of `threads`."""
     warps = threads // WARP
     over_warp = warp_reduction(combine, WARP)

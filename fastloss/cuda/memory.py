@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from numba.extending import register_jitable
 
-from fastloss.cuda.primitives import WIDE, inline, instruction, out_of_line
+from fastloss.cuda.primitives import inline, instruction, out_of_line
 
 #: The itemsize of each dtype that is read.
 SIZES = {
@@ -30,14 +29,9 @@ class Storage(NamedTuple):
 
     itemsize: int
     load: Callable[..., Any]
-    store: Callable[..., Any] | None = None
-    load_wide: Callable[..., Any] | None = None
-    store_wide: Callable[..., Any] | None = None
-
-    @property
-    def lanes(self) -> int:
-        """Elements of one wide load."""
-        return WIDE // self.itemsize
+    store: Any = None
+    load_wide: Any = None
+    store_wide: Any = None
 
 
 load_float64, load_float32 = instruction("load_float64"), instruction("load_float32")
@@ -46,6 +40,8 @@ load_int8, load_int16 = instruction("load_int8"), instruction("load_int16")
 load_int32, load_int64 = instruction("load_int32"), instruction("load_int64")
 load_uint8, load_uint16 = instruction("load_uint8"), instruction("load_uint16")
 load_uint32 = instruction("load_uint32")
+store_float64, store_float32 = instruction("store_float64"), instruction("store_float32")
+store_int64 = instruction("store_int64")
 
 
 @inline

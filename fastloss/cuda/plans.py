@@ -237,4 +237,3 @@ def check_alignment(operands: Operands) -> None:
                 f"{role}: the elements are misaligned (an address or a stride is no multiple of "
                 f"{size} bytes), which a GPU cannot read; pass a copy"
             )
-

@@ -21,7 +21,7 @@ from fastloss.cuda.driver import THREADS as ADD_THREADS
 from fastloss.cuda.driver import adder
 from fastloss.cuda.examples import NO_EXAMPLE
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
-from fastloss.cuda.memory import STORAGE, number_at, offset_of
+from fastloss.cuda.memory import STORAGE, number_at, offset_of, store_float64, store_int64
 from fastloss.cuda.primitives import (
     LARGE,
     WARP,
@@ -30,8 +30,6 @@ from fastloss.cuda.primitives import (
     block_number,
     cuda,
     inline,
-    store_float64,
-    store_int64,
     thread_number,
 )
 from fastloss.cuda.variant import PointwiseVariant
@@ -83,18 +81,18 @@ LINE = (("address", int), ("layout", int), ("size", int), ("code", int))
 
 
 @functools.cache
-def record_of(array_options: tuple[bool, ...]) -> type:
+def record_of(array_options: tuple[bool, ...]) -> Any:
     """Return the NamedTuple of the arguments with the options."""
     fields = list(get_type_hints(PointwiseCall).items())
     for k, is_array in enumerate(array_options):
         fields += [(f"{name}_{k}", kind) for name, kind in (LINE if is_array else NUMBER)]
     # Numba tells NamedTuples apart by their class, and spells its name in symbols.
     name = "PointwiseCall" + "".join("a" if a else "n" for a in array_options)
-    return NamedTuple(name, fields)  # type: ignore[misc]
+    return NamedTuple(name, fields)
 
 
 @functools.cache
-def options_of(array_options: tuple[bool, ...], real: type) -> Callable[..., Any]:
+def options_of(array_options: tuple[bool, ...], real: Any) -> Callable[..., Any]:
     """Return the function that reads the options of element `i` as a tuple of `real`."""
     read: Callable[..., Any] = no_options
     at = len(PointwiseCall._fields)
@@ -109,7 +107,7 @@ def no_options(call, i):
     return ()
 
 
-def with_number(before: Callable[..., Any], at: int, real: type) -> Callable[..., Any]:
+def with_number(before: Callable[..., Any], at: int, real: Any) -> Any:
     """Add the option that is the number in field `at`."""
 
     def read(call, i):
@@ -118,7 +116,7 @@ def with_number(before: Callable[..., Any], at: int, real: type) -> Callable[...
     return inline(read)
 
 
-def with_array(before: Callable[..., Any], at: int, real: type) -> Callable[..., Any]:
+def with_array(before: Callable[..., Any], at: int, real: Any) -> Any:
     """Add the option whose array is described from field `at` on."""
     layout, size, code = at + 1, at + 2, at + 3
 
@@ -167,7 +165,7 @@ def _make_refuse(domain: Domain, variant: PointwiseVariant) -> Any:
     valid = inline(domain.valid)
     p_size, load_p, *_ = STORAGE[variant.predictions]
     t_size, load_t, *_ = STORAGE[variant.targets]
-    real = real_dtype(variant.predictions).type
+    real: Any = real_dtype(variant.predictions).type
     tolerance = 4.0 * EPS[variant.predictions]
 
     def refuse(call):
@@ -210,7 +208,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, pl
     valid = inline(spec.domain.valid if spec.domain else everything)
     p_size, load_p, store_p, load_wide_p, store_wide_p = STORAGE[variant.predictions]
     t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
-    real = real_dtype(variant.predictions).type
+    real: Any = real_dtype(variant.predictions).type
     real_size, _, store_real, *_ = STORAGE[real.__name__]
     options_at = options_of(variant.array_options, real)
     tolerance = 4.0 * EPS[variant.predictions]

@@ -41,15 +41,14 @@ _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 def _plain(name: str) -> Any:
     """Return the instruction `name` as a function of this module, one that pickles by name."""
     instruction = getattr(instructions, name)
-    if name.startswith(("store", "load_wide")):
 
-        def function(address, value):
-            instruction(address, value)
-    else:
+    def read(address):
+        return instruction(address)
 
-        def function(address):
-            return instruction(address)
+    def act(address, value):
+        instruction(address, value)
 
+    function = act if name.startswith(("store", "load_wide")) else read
     function.__name__ = function.__qualname__ = name
     return inline(function)
 

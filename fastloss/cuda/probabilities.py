@@ -40,7 +40,7 @@ def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
     """Return the steps for the dtypes, options and outputs of `variant`."""
     x_size, load_x, store_x, load_wide_x, store_wide_x = STORAGE[variant.predictions]
     t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
-    real = real_dtype(variant.predictions).type
+    real: Any = real_dtype(variant.predictions).type
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, _ = variant.outputs
     GROUP, WIDE_ROWS = mapping.group, mapping.wide

@@ -14,16 +14,8 @@ import numpy as np
 
 from fastloss.cuda.examples import examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total, group_of
-from fastloss.cuda.memory import STORAGE
-from fastloss.cuda.primitives import (
-    WIDE,
-    block_count,
-    block_number,
-    cuda,
-    inline,
-    store_float64,
-    thread_number,
-)
+from fastloss.cuda.memory import STORAGE, store_float64
+from fastloss.cuda.primitives import WIDE, block_count, block_number, cuda, inline, thread_number
 from fastloss.cuda.variant import ClassVariant, Mapping
 from fastloss.dtypes import real_dtype
 
@@ -43,7 +35,7 @@ class Steps(NamedTuple):
 
 
 @functools.cache
-def row_parts(itemsize: int, wide: bool) -> Callable[..., Any]:
+def row_parts(itemsize: int, wide: bool) -> Any:
     """Return the function (address, n) -> how a row is read.
 
     That is (elements before the first aligned one, wide loads, elements outside of these).
@@ -65,7 +57,7 @@ def make_rows(steps: Steps, variant: ClassVariant, mapping: Mapping) -> Callable
     evaluate, write = steps
     _, upstream_of, _, target_of, offset_of = examples_of(mapping.plain)
     x_size, t_size = STORAGE[variant.predictions].itemsize, STORAGE[variant.targets].itemsize
-    real = real_dtype(variant.predictions).type
+    real: Any = real_dtype(variant.predictions).type
     real_size, _, store_real, *_ = STORAGE[real.__name__]
     SOFT = variant.soft
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs

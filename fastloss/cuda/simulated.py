@@ -39,7 +39,7 @@ class _Shared:
 
     lock = threading.Lock()
 
-    def array(self, shape: int, dtype: Any) -> np.ndarray[Any, Any]:
+    def array(self, shape: int, dtype: Any) -> Any:
         frame = sys._getframe(1)
         with self.lock:
             arrays = _launch().__dict__.setdefault("fastloss_shared", {})
@@ -63,7 +63,7 @@ def _memory(address: int, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, A
     size = dtype.itemsize * count
     assert address % size == 0, f"{size} bytes at {address:#x} are misaligned"
     raw = (ctypes.c_char * size).from_address(int(address))
-    return np.frombuffer(raw, np.uint8).view(dtype)
+    return np.frombuffer(memoryview(raw), np.uint8).view(dtype)
 
 
 def _real(dtype: np.dtype[Any]) -> Any:
@@ -124,7 +124,7 @@ def shuffle_xor(value, offset):
 
 
 def sync_warp():
-    threading.current_thread().syncthreads()  # type: ignore[attr-defined]
+    threading.current_thread().syncthreads()
 
 
 def out_of_line():

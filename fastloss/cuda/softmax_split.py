@@ -18,17 +18,8 @@ from fastloss.cpu.compile import label_of
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.examples import ClassCall, examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE
-from fastloss.cuda.memory import STORAGE
-from fastloss.cuda.primitives import (
-    LARGE,
-    WARP,
-    block_number,
-    cuda,
-    inline,
-    load_float64,
-    store_float64,
-    thread_number,
-)
+from fastloss.cuda.memory import STORAGE, load_float64, store_float64
+from fastloss.cuda.primitives import LARGE, WARP, block_number, cuda, inline, thread_number
 from fastloss.cuda.softmax_steps import softmax_steps
 from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
@@ -116,7 +107,7 @@ def _make_compute(variant: ClassVariant, mapping: Mapping) -> Callable[..., Any]
     write = steps.write
     _, upstream_of, _, target_of, offset_of = examples_of(mapping.plain)
     x_size, t_size = STORAGE[variant.predictions].itemsize, STORAGE[variant.targets].itemsize
-    real = real_dtype(variant.predictions).type
+    real: Any = real_dtype(variant.predictions).type
     real_size, _, store_real, *_ = STORAGE[real.__name__]
     SOFT = variant.soft
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs

@@ -43,7 +43,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
     """Return the steps for the dtypes, options and outputs of `variant`."""
     x_size, load_x, store_x, load_wide_x, store_wide_x = STORAGE[variant.predictions]
     t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
-    real = real_dtype(variant.predictions).type
+    real: Any = real_dtype(variant.predictions).type
     link, link_slope, link_curvature = variant.link
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     GRAD, HESS = variant.outputs.grad, variant.outputs.hess
@@ -199,9 +199,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
                 place = y - first - c
                 if live and place >= 0 and place < LANES:
                     at_target = mass_on(call, real(0), y) if MASS else real(0)
-                    d, dd = derive(
-                        call, at_y, floor, inverse, slope, at_target + hot, factor
-                    )
+                    d, dd = derive(call, at_y, floor, inverse, slope, at_target + hot, factor)
                     if GRAD:
                         store_x(g + (c + place) * x_size, d)
                     if HESS:

@@ -37,7 +37,7 @@ def fresh(monkeypatch):
 
 @pytest.mark.skipif(missing() != "there is no CUDA device", reason="there is a GPU, or no Numba")
 def test_no_driver():
-    with pytest.raises(fl.DeviceError, match="(?i)driver") as caught:
+    with pytest.raises(fl.DeviceError, match=r"(?i)driver") as caught:
         fl.cross_entropy(P, T)
     assert "nvidia-smi" in str(caught.value) and "CPU" in str(caught.value)
 

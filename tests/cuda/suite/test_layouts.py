@@ -82,9 +82,7 @@ def test_zero_strides():
     logits, targets = np.eye(3, 5, dtype=np.float32), np.array([0, 1, 4])
     loss = DeviceLoss(fl.cross_entropy)
     plain = loss.grad(logits, targets, reduction="none")
-    grad = loss.grad(
-        logits, targets, reduction="none", sample_weight=weight, grad_output=upstream
-    )
+    grad = loss.grad(logits, targets, reduction="none", sample_weight=weight, grad_output=upstream)
     np.testing.assert_allclose(grad, plain, rtol=1e-6)
     one_row = np.broadcast_to(logits[0], (3, 5))
     np.testing.assert_allclose(
