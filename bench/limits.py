@@ -13,8 +13,9 @@ def copy(source: np.ndarray, target: np.ndarray) -> None:
     """Load and store every element: what memcpy costs a user."""
     n = source.size
     for c in prange((n + CHUNK - 1) // CHUNK):
-        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
-            target[i] = source[i]
+        part, place = source[c * CHUNK : (c + 1) * CHUNK], target[c * CHUNK : (c + 1) * CHUNK]
+        for i in range(part.size):
+            place[i] = part[i]
 
 
 @njit(parallel=True, fastmath={"reassoc", "contract"})
@@ -24,10 +25,11 @@ def read(source: np.ndarray) -> float:
     chunks = (n + CHUNK - 1) // CHUNK
     sums = np.zeros(chunks, source.dtype)
     for c in prange(chunks):
-        part = source.dtype.type(0)
-        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
-            part += source[i]
-        sums[c] = part
+        total = source.dtype.type(0)
+        part = source[c * CHUNK : (c + 1) * CHUNK]
+        for i in range(part.size):
+            total += part[i]
+        sums[c] = total
     return sums.sum()
 
 
@@ -36,5 +38,7 @@ def triad(a: np.ndarray, b: np.ndarray, target: np.ndarray) -> None:
     """Load two arrays, store one: the traffic of an element-wise loss with its gradient."""
     n = a.size
     for c in prange((n + CHUNK - 1) // CHUNK):
-        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
-            target[i] = a[i] - b[i]
+        here = slice(c * CHUNK, (c + 1) * CHUNK)
+        x, y, z = a[here], b[here], target[here]
+        for i in range(x.size):
+            z[i] = x[i] - y[i]

@@ -10,7 +10,7 @@ import numpy as np
 from fastloss.checks import class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.examples import NOT_INDICES, SCAN_CHUNK, ClassCall, scan_kernel
+from fastloss.cpu.examples import SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import CpuPlan, address, address_or_null, packer
 from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import FLOATS, name_of
@@ -42,8 +42,8 @@ class ClassPlan(CpuPlan):
             options.get("z_loss", 0.0), scale, 0.0 if cap is None else cap,
         )  # fmt: skip
         soft = name_of(t.dtype) in FLOATS
-        index_size = NOT_INDICES if soft else t.itemsize
-        self.indices = (index_size, t.dtype.kind == "i", options["ignore_index"])
+        self.soft = soft
+        self.ignore_index = options["ignore_index"]
         mass = soft or smoothing > 0.0
         variant = ClassVariant(
             name_of(p.dtype),
@@ -64,8 +64,8 @@ class ClassPlan(CpuPlan):
         in_rows = all(strides[axis] == itemsize for _, strides, itemsize in wholes)
         family = choose_family(spec, classes, in_rows)
         self.compute = family.compute_kernel(variant)
-        self.prepare, self.prepare_chunks = scan_kernel(), -(-self.examples // SCAN_CHUNK)
-        self.divisor = math.nan if self.mean else 1.0
+        self.prepare = None if soft else scan_kernel()
+        self.prepare_chunks = -(-self.examples // SCAN_CHUNK)
         self.lanes = softmax_lanes.lanes_per_tile(classes)
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
@@ -77,18 +77,14 @@ class ClassPlan(CpuPlan):
             )
             for shape, strides, itemsize in wholes
         ]
-        if not soft:
-            self.layouts[1] = self.layout(t.shape, t.strides, t.itemsize)
-        self.weight_layout = self.broadcast_layout(operands.sample_weight, _FLOAT64)
-        self.upstream_layout = self.broadcast_layout(operands.grad_output, _FLOAT64)
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""
         loss = np.empty(self.out_shape, self.real) if self.want.loss else None
         grad = self.new_gradient(self.want.grad, operands.grad_out)
         hess = self.new_gradient(self.want.hess, operands.hess_out)
-        weights = [operands.sample_weight, operands.grad_output]
-        w, u = (None if a is None else self.as_float(a, _FLOAT64) for a in weights)
+        t = operands.targets if self.soft else self._as_indices(operands.targets)
+        w, u = self._as_row(operands.sample_weight), self._as_row(operands.grad_output)
         class_weight = class_weight_real = None
         if operands.array_options:
             given = operands.array_options["class_weight"]
@@ -99,23 +95,44 @@ class ClassPlan(CpuPlan):
         record = _pack(
             self.examples, self.classes, self.lanes, self.per_chunk,
             address(operands.predictions), x_step, x_layout,
-            address(operands.targets), t_step, t_layout, *self.indices,
+            address(t), t_step, t_layout, self.ignore_index,
             address_or_null(class_weight), address_or_null(class_weight_real),
-            address_or_null(w), self.weight_layout, address_or_null(u), self.upstream_layout,
+            address_or_null(w), address_or_null(u),
             *self.numbers,
             address_or_null(loss), address_or_null(grad), g_step, g_layout,
             address_or_null(hess), h_step, h_layout,
         )  # fmt: skip
-        bad = self.launch(record, upstream, loss)
+        bad = self.launch(record, self._divisor(w), upstream, loss)
         if bad != ALL_GOOD:
             raise self._not_a_class(operands, bad)
         return Results(loss, grad, hess)
+
+    def _as_indices(self, targets: Array) -> Array:
+        """Return the class indices as a row of int64."""
+        if targets.dtype == np.uint64:
+            # What int64 cannot hold must not turn into a class, or into the ignored one.
+            targets = np.minimum(targets, np.uint64(np.iinfo(np.int64).max))
+        return np.ascontiguousarray(targets, np.int64)
+
+    def _as_row(self, array: Array | None) -> Array | None:
+        """Return weights as a row of float64, one for each example."""
+        if array is None:
+            return None
+        return np.ascontiguousarray(np.broadcast_to(self.as_float(array, _FLOAT64), self.loss_shape))
+
+    def _divisor(self, weights: Array | None) -> float:
+        """Return what the sum is divided by; nan where that is for the driver to find out."""
+        if not self.mean:
+            return 1.0
+        if not self.soft:
+            return math.nan
+        return float(self.examples if weights is None else weights.sum())
 
     def _not_a_class(self, operands: Operands, bad: int) -> IndexError:
         where = tuple(int(i) for i in np.unravel_index(bad, self.loss_shape))
         return IndexError(
             f"{self.name}: the class index at position {where} is {operands.targets[where]}, "
-            f"expected 0 <= index < C = {self.classes} or ignore_index = {self.indices[2]}"
+            f"expected 0 <= index < C = {self.classes} or ignore_index = {self.ignore_index}"
         )
 
 

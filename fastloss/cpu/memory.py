@@ -1,7 +1,7 @@
 """How kernels see arrays: addresses of flat sequences, whatever the dtype and the layout.
 
 An operand is an address and the address of its *layout record*, or 0 where its elements
-already lie one after the other. `fetch` hands a kernel a contiguous line of any operand, by
+already lie one after the other. `Transfers.fetch` hands a kernel a contiguous line of any operand, by
 address where possible and gathered into a buffer otherwise, so the loops that compute only
 ever see contiguous memory. All stores of results go through `deliver`.
 """
@@ -161,6 +161,16 @@ def peek_bfloat16(address, i):
 
 
 @inline
+def peek_int8(address, i):
+    return _peek_int8(address, i)
+
+
+@inline
+def peek_int16(address, i):
+    return _peek_int16(address, i)
+
+
+@inline
 def peek_int32(address, i):
     return _peek_int32(address, i)
 
@@ -178,6 +188,16 @@ def poke_float64(address, i, value):
 @inline
 def poke_float32(address, i, value):
     _poke_float32(address, i, value)
+
+
+@inline
+def poke_int8(address, i, value):
+    _poke_int8(address, i, value)
+
+
+@inline
+def poke_int16(address, i, value):
+    _poke_int16(address, i, value)
 
 
 @inline
@@ -209,22 +229,16 @@ STORAGE = {
     "float32": Storage(4, load_float32, store_float32, peek_float32, poke_float32),
     "float16": Storage(2, load_float16, store_float16, peek_float16),
     "bfloat16": Storage(2, load_bfloat16, store_bfloat16, peek_bfloat16),
-    "int8": Storage(1, load_int8),
-    "int16": Storage(2, load_int16),
-    "int32": Storage(4, load_int32),
-    "int64": Storage(8, load_int64),
+    "int8": Storage(1, load_int8, None, peek_int8, poke_int8),
+    "int16": Storage(2, load_int16, None, peek_int16, poke_int16),
+    "int32": Storage(4, load_int32, None, peek_int32, poke_int32),
+    "int64": Storage(8, load_int64, None, peek_int64, poke_int64),
     "uint8": Storage(1, load_uint8),
     "uint16": Storage(2, load_uint16),
     "uint32": Storage(4, load_uint32),
     "uint64": Storage(8, load_uint64),
     "bool": Storage(1, load_uint8),
 }
-
-
-@inline
-def load_index(address, size, signed):
-    """The integer of `size` bytes at `address`, as int64."""
-    return ir.load_index(address, size, signed)
 
 
 @inline
@@ -291,62 +305,69 @@ def run_at(layout, index, n):
     return min(n, length - index % length), _peek_int64(layout, 2 * ndim)
 
 
-@inline
-def copy_items(target, target_step, source, source_step, n, itemsize):
-    """Copy `n` elements between two runs, as bits."""
-    if itemsize == 4:
+class Transfers(NamedTuple):
+    """How lines of elements of one size come and go; see `make_transfers`."""
+
+    fetch: Callable
+    place: Callable
+    deliver: Callable
+    line_at: Callable
+
+
+def make_transfers(itemsize: int) -> Transfers:
+    """Make the functions that hand out contiguous lines of an operand.
+
+    Made anew for every kernel and size: a kernel pickles them by value, and one that served
+    all sizes would be compiled for all of them.
+    """
+    _, _, _, peek, poke = STORAGE[f"int{8 * itemsize}"]
+
+    @register_jitable
+    def copy_items(target, target_step, source, source_step, n):
+        """Copy `n` elements between two runs, as bits."""
         for i in range(n):
-            _poke_int32(target + i * target_step, 0, _peek_int32(source + i * source_step, 0))
-    elif itemsize == 8:
-        for i in range(n):
-            _poke_int64(target + i * target_step, 0, _peek_int64(source + i * source_step, 0))
-    elif itemsize == 2:
-        for i in range(n):
-            _poke_int16(target + i * target_step, 0, _peek_int16(source + i * source_step, 0))
-    else:
-        for i in range(n):
-            _poke_int8(target + i * target_step, 0, _peek_int8(source + i * source_step, 0))
+            poke(target + i * target_step, 0, peek(source + i * source_step, 0))
 
+    @register_jitable
+    def line_at(address, layout, start, n):
+        """Address of the elements start .. start + n where they lie in a row, else 0."""
+        if layout == 0:
+            return address + start * itemsize
+        run, stride = run_at(layout, start, n)
+        if run == n and stride == itemsize:
+            return address + offset_of(layout, start, itemsize)
+        return np.int64(0)
 
-@register_jitable
-def fetch(address, layout, start, n, itemsize, buffer):
-    """Address of the elements start .. start + n in a row: their own, or `buffer` filled."""
-    ir.out_of_line()
-    if layout == 0:
-        return address + start * itemsize
-    run, stride = run_at(layout, start, n)
-    if run == n and stride == itemsize:
-        return address + offset_of(layout, start, itemsize)
-    done = 0
-    while done < n:
-        run, stride = run_at(layout, start + done, n - done)
-        source = address + offset_of(layout, start + done, itemsize)
-        copy_items(buffer + done * itemsize, itemsize, source, stride, run, itemsize)
-        done += run
-    return buffer
+    @register_jitable
+    def fetch(address, layout, start, n, buffer):
+        """Address of the elements start .. start + n in a row: their own, or `buffer` filled."""
+        line = line_at(address, layout, start, n)
+        if line != 0:
+            return line
+        done = 0
+        while done < n:
+            run, stride = run_at(layout, start + done, n - done)
+            source = address + offset_of(layout, start + done, itemsize)
+            copy_items(buffer + done * itemsize, itemsize, source, stride, run)
+            done += run
+        return buffer
 
+    @register_jitable
+    def place(address, layout, start, n, buffer):
+        """Address to write the elements start .. start + n to; `deliver` makes it good."""
+        line = line_at(address, layout, start, n)
+        return line if line != 0 else buffer
 
-@register_jitable
-def place(address, layout, start, n, itemsize, buffer):
-    """Address to write the elements start .. start + n to; `deliver` makes it good."""
-    ir.out_of_line()
-    if layout == 0:
-        return address + start * itemsize
-    run, stride = run_at(layout, start, n)
-    if run == n and stride == itemsize:
-        return address + offset_of(layout, start, itemsize)
-    return buffer
+    @register_jitable
+    def deliver(placed, address, layout, start, n, buffer):
+        """Bring what was written at `placed` to where it belongs, if it is not there yet."""
+        if placed != buffer:
+            return
+        done = 0
+        while done < n:
+            run, stride = run_at(layout, start + done, n - done)
+            target = address + offset_of(layout, start + done, itemsize)
+            copy_items(target, stride, buffer + done * itemsize, itemsize, run)
+            done += run
 
-
-@register_jitable
-def deliver(placed, address, layout, start, n, itemsize, buffer):
-    """Bring what was written at `placed` to where it belongs, if it is not there yet."""
-    ir.out_of_line()
-    if placed != buffer:
-        return
-    done = 0
-    while done < n:
-        run, stride = run_at(layout, start + done, n - done)
-        target = address + offset_of(layout, start + done, itemsize)
-        copy_items(target, stride, buffer + done * itemsize, itemsize, run, itemsize)
-        done += run
+    return Transfers(fetch, place, deliver, line_at)

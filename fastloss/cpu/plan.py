@@ -63,9 +63,6 @@ class CpuPlan:
     prepare_chunks: int
     compute: Kernel
     chunks: int
-    #: What the sum of the losses is divided by; nan for the sum of the weights.
-    divisor: float
-
     def __init__(self, request: Request, operands: Operands, loss_shape: tuple[int, ...]) -> None:
         self.want = request.want
         self.real = real_of(operands.predictions)
@@ -86,12 +83,17 @@ class CpuPlan:
         self.walk_order: tuple[int, ...] | None = None
         self._records: list[Array] = []
 
-    def launch(self, record: bytes, upstream: float, total: Array | None) -> int:
-        """Run the kernels on their packed arguments; `total` is where a reduced loss goes."""
+    def launch(
+        self, record: bytes, divisor: float, upstream: float, total: Array | None
+    ) -> int:
+        """Run the kernels on their packed arguments; `total` is where a reduced loss goes.
+
+        The sum of the losses is divided by `divisor`, nan for the sum of the weights.
+        """
         prepare = 0 if self.prepare is None else self.prepare.address
         return launch(
             self.chunks, prepare, self.prepare_chunks, self.compute.address, self.chunks,
-            address_of_bytes(record), self.divisor, upstream,
+            address_of_bytes(record), divisor, upstream,
             address_or_null(None if self.per_example else total), self.real.itemsize,
         )  # fmt: skip
 

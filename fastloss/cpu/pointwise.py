@@ -20,13 +20,11 @@ from fastloss.cpu.ir import make_read_record
 from fastloss.cpu.memory import (
     STORAGE,
     address_of,
-    deliver,
-    fetch,
     inline,
     keep_alive,
     load_float64,
     load_int64,
-    place,
+    make_transfers,
     poke_int64,
 )
 from fastloss.cpu.variant import PointwiseVariant
@@ -101,6 +99,8 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
     real = real_dtype(variant.predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
     tolerance = 4.0 * EPS[variant.predictions]
+    fetch_p, fetch_t = make_transfers(p_size).fetch, make_transfers(t_size).fetch
+    fetch_real = make_transfers(real_size).fetch
     CHECKED, WEIGHTED = domain is not None, variant.weighted
 
     @register_jitable
@@ -125,12 +125,12 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
         for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
             n = min(TILE, call.n - start)
             if CHECKED and refused == ALL_GOOD:
-                p = fetch(call.p, call.p_layout, start, n, p_size, b)
-                t = fetch(call.t, call.t_layout, start, n, t_size, b + LINE)
+                p = fetch_p(call.p, call.p_layout, start, n, b)
+                t = fetch_t(call.t, call.t_layout, start, n, b + LINE)
                 bad = first_invalid(p, t, n)
                 refused = start + bad if bad != ALL_GOOD else ALL_GOOD
             if WEIGHTED:
-                w = fetch(call.w, call.w_layout, start, n, real_size, b)
+                w = fetch_real(call.w, call.w_layout, start, n, b)
                 for i in range(n):
                     total = running_sum(total, np.float64(load_real(w, i)))
         keep_alive(buffer)
@@ -160,6 +160,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     real_size, load_real, store_real, *_ = STORAGE[real.__name__]
     n_options = len(spec.options)
     where = tuple(0 if is_array else None for is_array in variant.array_options)
+    fetch_p, place, deliver, _ = make_transfers(p_size)
+    fetch_t, fetch_real = make_transfers(t_size).fetch, make_transfers(real_size).fetch
     WEIGHTED = variant.weighted
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
 
@@ -210,24 +212,24 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 if address != 0:
                     layout = load_int64(call.option_lines, 2 * k + 1)
                     line = b + (6 + k) * LINE
-                    addresses[k] = fetch(address, layout, start, n, real_size, line)
+                    addresses[k] = fetch_real(address, layout, start, n, line)
             lines = read_tuple(address_of(addresses), where, 0)
-            p = fetch(call.p, call.p_layout, start, n, p_size, b)
-            t = fetch(call.t, call.t_layout, start, n, t_size, b + LINE)
+            p = fetch_p(call.p, call.p_layout, start, n, b)
+            t = fetch_t(call.t, call.t_layout, start, n, b + LINE)
             w, u, g, h = call.w, call.u, call.g, call.h
             if WEIGHTED:
-                w = fetch(w, call.w_layout, start, n, real_size, b + 2 * LINE)
-                u = fetch(u, call.u_layout, start, n, real_size, b + 3 * LINE)
+                w = fetch_real(w, call.w_layout, start, n, b + 2 * LINE)
+                u = fetch_real(u, call.u_layout, start, n, b + 3 * LINE)
             if GRAD:
-                g = place(g, call.g_layout, start, n, p_size, b + 4 * LINE)
+                g = place(g, call.g_layout, start, n, b + 4 * LINE)
             if HESS:
-                h = place(h, call.h_layout, start, n, p_size, b + 5 * LINE)
+                h = place(h, call.h_layout, start, n, b + 5 * LINE)
             loss = call.loss + start * real_size if PER_ELEMENT else call.loss
             total += tile(n, p, t, w, u, values, lines, scale, loss, g, h)
             if GRAD:
-                deliver(g, call.g, call.g_layout, start, n, p_size, b + 4 * LINE)
+                deliver(g, call.g, call.g_layout, start, n, b + 4 * LINE)
             if HESS:
-                deliver(h, call.h, call.h_layout, start, n, p_size, b + 5 * LINE)
+                deliver(h, call.h, call.h_layout, start, n, b + 5 * LINE)
         keep_alive(buffer)
         keep_alive(addresses)
         return total

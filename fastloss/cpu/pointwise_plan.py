@@ -76,7 +76,7 @@ class PointwisePlan(CpuPlan):
             address(self.values), address(lines[0]),
             address_or_null(loss), address_or_null(grad), g_layout, address_or_null(hess), h_layout,
         )  # fmt: skip
-        bad = self.launch(record, upstream, loss)
+        bad = self.launch(record, self.divisor, upstream, loss)
         if bad != ALL_GOOD:
             raise self._outside_domain(operands, bad)
         return Results(loss, grad, hess)

@@ -14,8 +14,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
-from fastloss.cpu.examples import read_chunk, target_of, upstream_of
-from fastloss.cpu.memory import STORAGE, address_of, deliver, fetch, keep_alive, offset_of, place
+from fastloss.cpu.examples import entry_of, read_chunk, target_of
+from fastloss.cpu.memory import STORAGE, address_of, keep_alive, make_transfers, offset_of
 from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_sum
 from fastloss.dtypes import real_dtype
@@ -45,6 +45,8 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
     _, load_real, store_real, *_ = STORAGE[real.__name__]
+    fetch, place, deliver, _ = make_transfers(x_size)
+    fetch_t = make_transfers(t_size).fetch
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     # Without mass beside it, the loss of a class index needs its own probability only.
@@ -114,19 +116,19 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         g_buffer, h_buffer = address_of(buffers[2]), address_of(buffers[3])
         total = 0.0
         for i in range(first, last):
-            y, onehot, weight = target_of(call, i)
+            y, onehot, weight = target_of(call, i, SOFT)
             g = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
             h = call.h + offset_of(call.h_layout, i, classes * x_size) if HESS else call.h
-            g_row = place(g, g_line, 0, classes, x_size, g_buffer) if GRAD else g
-            h_row = place(h, h_line, 0, classes, x_size, h_buffer) if HESS else h
+            g_row = place(g, g_line, 0, classes, g_buffer) if GRAD else g
+            h_row = place(h, h_line, 0, classes, h_buffer) if HESS else h
             value = 0.0
             if weight == 0.0:
                 write_zeros(classes, g_row, h_row)
             else:
                 x = call.x + offset_of(call.x_layout, i, classes * x_size)
-                x_row = fetch(x, x_line, 0, classes, x_size, x_buffer) if WHOLE_ROW else x
+                x_row = fetch(x, x_line, 0, classes, x_buffer) if WHOLE_ROW else x
                 t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
-                t_row = fetch(t, t_line, 0, classes, t_size, t_buffer) if SOFT else t
+                t_row = fetch_t(t, t_line, 0, classes, t_buffer) if SOFT else t
                 if LOSS:
                     if MASS:
                         value = row_loss(
@@ -138,15 +140,15 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 if GRAD or HESS:
                     write_derivatives(
                         x_row, t_row, classes, call.class_weight_real, keep, spread,
-                        y, onehot, outer * weight * upstream_of(call, i), g_row, h_row,
+                        y, onehot, outer * weight * entry_of(call.u, i), g_row, h_row,
                     )  # fmt: skip
             total += value
             if PER_EXAMPLE:
                 store_real(call.loss, i, real(value))
             if GRAD:
-                deliver(g_row, g, g_line, 0, classes, x_size, g_buffer)
+                deliver(g_row, g, g_line, 0, classes, g_buffer)
             if HESS:
-                deliver(h_row, h, h_line, 0, classes, x_size, h_buffer)
+                deliver(h_row, h, h_line, 0, classes, h_buffer)
         keep_alive(lines)
         keep_alive(buffers)
         return total

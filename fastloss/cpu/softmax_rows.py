@@ -1,7 +1,10 @@
 """Cross-entropy where the classes of an example lie in a row: vectors run along the classes.
 
-Each row is read in blocks that stay in the first-level cache, keeping a running maximum and
-a running sum; the gradient then reads the row again, by now from the second-level cache.
+A row is read in blocks that stay in the first-level cache, keeping a running maximum and a
+running sum. While the exponentials of one block are computed, the maximum of the next is
+found, so that memory is never idle. The exponentials are kept, in the gradient itself where
+they fit, each block measured from the maximum known by then; one factor per block makes the
+derivatives of them while the row is still in the second-level cache.
 """
 
 from __future__ import annotations
@@ -15,15 +18,21 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
-from fastloss.cpu.examples import read_chunk, target_of, upstream_of
-from fastloss.cpu.memory import STORAGE, offset_of
+from fastloss.cpu.examples import entry_of, read_chunk, target_of
+from fastloss.cpu.memory import STORAGE, address_of, keep_alive, offset_of
 from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_max, running_sum
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive
-from fastloss.losses.softmax import class_dot, class_target, example_loss, example_slope
+from fastloss.losses.softmax import (
+    SOFTCAPPED,
+    class_dot,
+    class_target,
+    example_loss,
+    example_slope,
+)
 
-#: Logits that are read twice in a row: 8 KB of float32, a quarter of a first-level cache.
+#: Logits of one block: 8 KB of float32, a quarter of a first-level cache.
 BLOCK = 2048
 
 #: Logits that make one chunk worth a thread's while.
@@ -48,10 +57,16 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     x_size, load_x, store_x, peek_x, _ = STORAGE[variant.predictions]
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
-    _, load_real, store_real, *_ = STORAGE[real.__name__]
+    size, load_real, store_real, peek, poke = STORAGE[real.__name__]
     link, link_slope, link_curvature = variant.link
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
+    KEEP = GRAD or HESS
+    # The softcap's slope depends on the logit, which must then outlive its exponential.
+    RAW = variant.link is SOFTCAPPED
+    # The exponentials of a row lie in its gradient, until they become it.
+    IN_GRADIENT = GRAD and not HESS and not RAW and x_size == size
+    ONE_FACTOR = IN_GRADIENT and not MASS
 
     @register_jitable(forceinline=True)
     def mass_on(t, class_weight, keep, spread, c):
@@ -61,77 +76,76 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         return class_target(y, weight, keep, spread)
 
     @register_jitable
-    def visit(x, t, classes, class_weight, keep, spread, scale, cap):
-        """(maximum, sum of exponentials, mass, dot) of a row, in one visit."""
-        m = real(-np.inf)
-        s, mass, dot = 0.0, 0.0, 0.0
-        for first in range(0, classes, BLOCK):
-            n = min(BLOCK, classes - first)
-            block = x + first * x_size
-            largest = real(-np.inf)
-            for c in range(n):
-                largest = running_max(largest, link(load_x(block, c), scale, cap))
-            largest = running_max(m, largest)
-            # A row that so far holds only masks has no maximum to measure from.
-            new = real(0) if largest == real(-np.inf) else largest
-            if first > 0 and new != m:
-                s *= math.exp(np.float64(m) - np.float64(new))
-                dot += mass * (np.float64(m) - np.float64(new))
-            m = new
-            part = real(0)
-            for c in range(n):
-                part = running_sum(part, exp_nonpositive(link(load_x(block, c), scale, cap) - m))
-            s += part
-            if MASS:
-                # In float64: in the gradient, slope p - t of a sure example cancels.
-                part_mass, part_dot = 0.0, 0.0
-                for c in range(n):
-                    p = mass_on(t, class_weight, keep, spread, first + c)
-                    shifted = link(load_x(block, c), scale, cap) - m
-                    part_mass = running_sum(part_mass, np.float64(p))
-                    part_dot = running_sum(part_dot, class_dot(np.float64(p), np.float64(shifted)))
-                mass += part_mass
-                dot += part_dot
-        return m, s, mass, dot
+    def largest_of(x, first, n, largest):
+        """Maximum of the logits first .. n, and of `largest`."""
+        for c in range(first, n):
+            largest = running_max(largest, real(load_x(x, c)))
+        return largest
+
+    @register_jitable
+    def exponentials(x, e, first, n, m, scale, cap):
+        """Keep the exponentials of the logits first .. n; return their sum."""
+        s = real(0)
+        for c in range(first, n):
+            value = exp_nonpositive(link(load_x(x, c), scale, cap) - m)
+            s = running_sum(s, value)
+            if KEEP:
+                store_real(e, c, value)
+        return s
+
+    @register_jitable
+    def exponentials_and_largest(x, e, n, m, scale, cap, ahead):
+        """The sum of the exponentials of n logits, and the maximum of those at `ahead`."""
+        s, largest = real(0), real(-np.inf)
+        for c in range(n):
+            value = exp_nonpositive(link(load_x(x, c), scale, cap) - m)
+            s = running_sum(s, value)
+            largest = running_max(largest, real(load_x(ahead, c)))
+            if KEEP:
+                store_real(e, c, value)
+        return s, largest
+
+    @register_jitable
+    def weigh(x, t, class_weight, keep, spread, n, m, scale, cap):
+        """(probability mass of a block, its product with the logits)."""
+        # In float64: in the gradient, slope p - t of a sure example cancels.
+        mass, dot = 0.0, 0.0
+        for c in range(n):
+            p = mass_on(t, class_weight, keep, spread, c)
+            shifted = link(load_x(x, c), scale, cap) - m
+            mass = running_sum(mass, np.float64(p))
+            dot = running_sum(dot, class_dot(np.float64(p), np.float64(shifted)))
+        return mass, dot
+
+    @register_jitable(forceinline=True)
+    def derivatives(p, mass, raw, slope, bend, factor, scale, cap):
+        """(gradient, hessian) of a class of probability p that has the target `mass`."""
+        by_z = slope * p - mass
+        chain = link_slope(raw, scale, cap)
+        second = slope * p * (type(p)(1) - p) + bend * p * p if HESS else by_z
+        bent = second * chain * chain + by_z * link_curvature(raw, scale, cap)
+        return by_z * (factor * chain), bent * factor
+
+    @register_jitable
+    def scale_in_place(g, n, coefficient):
+        """Turn the exponentials of a block into its gradient, where that is a multiple."""
+        for c in range(n):
+            poke(g, c, peek(g, c) * coefficient)
 
     @register_jitable
     def write_derivatives(
-        x, t, classes, class_weight, keep, spread, scale, cap,
-        y, onehot, m, s, slope, z_loss, factor, g, h,
-    ):  # fmt: skip
-        """Write the gradient, and the hessian, of a row."""
-        inverse = real(1.0 / s)
-        a = real(slope)
-        f = real(factor)
-        bend = real(2.0 * z_loss)
-        if y >= 0:
-            at_y = peek_x(x, y)
-        for c in range(classes):
-            raw = load_x(x, c)
-            p = exp_nonpositive(link(raw, scale, cap) - m) * inverse
-            by_z = a * p
-            if MASS:
-                by_z -= mass_on(t, class_weight, keep, spread, c)
-            chain = link_slope(raw, scale, cap)
+        x, t, class_weight, keep, spread, e, n, inverse, slope, bend, factor, scale, cap, g, h
+    ):
+        """Write the gradient, and the hessian, of a block."""
+        for c in range(n):
+            mass = mass_on(t, class_weight, keep, spread, c) if MASS else real(0)
+            raw = load_x(x, c) if RAW else real(0)
+            p = peek(e, c) * inverse
+            by_x, by_xx = derivatives(p, mass, raw, slope, bend, factor, scale, cap)
             if GRAD:
-                store_x(g, c, by_z * (f * chain))
+                store_x(g, c, by_x)
             if HESS:
-                second = a * p * (real(1) - p) + bend * p * p
-                bent = second * chain * chain + by_z * link_curvature(raw, scale, cap)
-                store_x(h, c, f * bent)
-        if y >= 0:
-            # The target's own entry in float64: p - 1 cancels.
-            p = np.float64(exp_nonpositive(link(at_y, scale, cap) - m)) / s
-            by_z = slope * p - onehot
-            if MASS:
-                by_z -= mass_on(t, class_weight, keep, spread, y)
-            chain = link_slope(at_y, scale, cap)
-            if GRAD:
-                store_x(g, y, real(by_z * chain * factor))
-            if HESS:
-                second = slope * p * (1.0 - p) + 2.0 * z_loss * p * p
-                bent = second * chain * chain + by_z * link_curvature(at_y, scale, cap)
-                store_x(h, y, real(bent * factor))
+                store_x(h, c, by_xx)
 
     @register_jitable
     def write_zeros(classes, g, h):
@@ -146,10 +160,19 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         call, outer, first, last = read_chunk(record, chunk, slot)
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
         keep, spread = real(call.keep), real(call.spread)
+        bend = 2.0 * call.z_loss
         classes = call.classes
+        blocks = (classes + BLOCK - 1) // BLOCK
+        block = min(classes, BLOCK)
+        row = 0 if IN_GRADIENT or not KEEP else classes
+        scratch = np.empty((blocks + row) * size, np.uint8)
+        tops = address_of(scratch)  # (blocks,), what each block is measured from
+        e = tops + blocks * size  # (C,), exponentials
+        coming = real(-np.inf)  # maximum of the block that comes next, if it is ...
+        prepared = np.int64(-1)  # ... the first of this row
         total = 0.0
         for i in range(first, last):
-            y, onehot, weight = target_of(call, i)
+            y, onehot, weight = target_of(call, i, SOFT)
             g = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
             h = call.h + offset_of(call.h_layout, i, classes * x_size) if HESS else call.h
             if weight == 0.0:
@@ -159,22 +182,96 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 continue
             x = call.x + offset_of(call.x_layout, i, classes * x_size)
             t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
-            m, s, mass, dot = visit(x, t, classes, call.class_weight_real, keep, spread, scale, cap)
+            raw_at_y = peek_x(x, max(y, 0))
+            if IN_GRADIENT:
+                e = g
+            if prepared != i:
+                coming = largest_of(x, 0, block, real(-np.inf))
+            raw_top = real(-np.inf)
+            m = real(0)
+            s, mass, dot = 0.0, 0.0, 0.0
+            for b in range(blocks):
+                start = b * BLOCK
+                n = min(BLOCK, classes - start)
+                raw_top = running_max(raw_top, coming)
+                # A row that so far holds only masks has no maximum to measure from.
+                new = real(0) if raw_top == real(-np.inf) else link(raw_top, scale, cap)
+                if b > 0 and new != m:
+                    if s != 0.0:
+                        s *= math.exp(np.float64(m) - np.float64(new))
+                    dot += mass * (np.float64(m) - np.float64(new))
+                m = new
+                poke(tops, b, m)
+                here, e_here = x + start * x_size, e + start * size
+                if MASS:
+                    part_mass, part_dot = weigh(
+                        here, t + start * t_size, call.class_weight_real + start * size,
+                        keep, spread, n, m, scale, cap,
+                    )  # fmt: skip
+                    mass += part_mass
+                    dot += part_dot
+                if b + 1 < blocks:
+                    ahead, n_ahead = here + BLOCK * x_size, min(BLOCK, classes - start - BLOCK)
+                else:
+                    prepared = i + 1
+                    n_ahead = block if prepared < last else np.int64(0)
+                    ahead = call.x + offset_of(call.x_layout, prepared * min(n_ahead, 1), classes * x_size)
+                both = min(n, n_ahead)
+                part, coming = exponentials_and_largest(here, e_here, both, m, scale, cap, ahead)
+                if both < n:
+                    part += exponentials(here, e_here, both, n, m, scale, cap)
+                if both < n_ahead:
+                    coming = largest_of(ahead, both, n_ahead, coming)
+                s += np.float64(part)
             top = np.float64(m)
             log_s = math.log(s)
+            z_y = link(raw_at_y, scale, cap)
             if LOSS:
-                z_y = np.float64(link(peek_x(x, max(y, 0)), scale, cap))
-                value = example_loss(log_s, top, z_y, onehot, mass, dot, call.z_loss) * weight
+                value = example_loss(
+                    log_s, top, np.float64(z_y), onehot, mass, dot, call.z_loss
+                )
+                value *= weight
                 if PER_EXAMPLE:
                     store_real(call.loss, i, real(value))
                 total += value
-            if GRAD or HESS:
+            if KEEP:
                 slope = example_slope(log_s, top, onehot, mass, call.z_loss)
-                factor = outer * weight * upstream_of(call, i)
-                write_derivatives(
-                    x, t, classes, call.class_weight_real, keep, spread, scale, cap,
-                    y, onehot, m, s, slope, call.z_loss, factor, g, h,
-                )  # fmt: skip
+                factor = outer * weight * entry_of(call.u, i)
+                for b in range(blocks):
+                    start = b * BLOCK
+                    n = min(BLOCK, classes - start)
+                    # A block of masks alone is measured from 0, which may lie above m.
+                    behind = min(np.float64(peek(tops, b)) - top, 0.0)
+                    inverse = 1.0 / s
+                    if behind != 0.0:
+                        inverse *= math.exp(behind)
+                    if ONE_FACTOR:
+                        chain = np.float64(link_slope(real(0), scale, cap))
+                        coefficient = real(slope * inverse * (factor * chain))
+                        scale_in_place(g + start * size, n, coefficient)
+                    else:
+                        # With e for g, LLVM sees that the two never collide.
+                        at_g = e if IN_GRADIENT else g
+                        write_derivatives(
+                            x + start * x_size, t + start * t_size,
+                            call.class_weight_real + start * size, keep, spread,
+                            e + start * size, n, real(inverse), real(slope), real(bend),
+                            real(factor), scale, cap, at_g + start * x_size, h + start * x_size,
+                        )  # fmt: skip
+                if y >= 0:
+                    # The target's own entry in float64: p - 1 cancels.
+                    p = np.float64(exp_nonpositive(z_y - m)) / s
+                    if MASS:
+                        onehot += mass_on(t, call.class_weight_real, keep, spread, y)
+                    by_x, by_xx = derivatives(
+                        p, onehot, np.float64(raw_at_y), slope, bend, factor,
+                        np.float64(scale), np.float64(cap),
+                    )  # fmt: skip
+                    if GRAD:
+                        store_x(g, y, real(by_x))
+                    if HESS:
+                        store_x(h, y, real(by_xx))
+        keep_alive(scratch)
         return total
 
     return softmax_rows
