@@ -91,15 +91,6 @@ def device_name(device: int) -> str:
     return f"{CUDA}:{device}"
 
 
-def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the strides in bytes of a new array in C order."""
-    strides = []
-    for length in reversed(shape):
-        strides.append(itemsize)
-        itemsize *= max(length, 1)
-    return tuple(reversed(strides))
-
-
 class CudaKind(Kind):
     """What the kinds of device array have in common: results are the arrays they describe."""
 

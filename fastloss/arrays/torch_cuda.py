@@ -42,7 +42,7 @@ def _place(device: Any) -> Place:
     def empty(
         shape: tuple[int, ...], dtype: np.dtype[Any], strides: tuple[int, ...] | None
     ) -> DeviceArray:
-        of_torch = _TORCH_DTYPES[dtype]
+        of_torch: Any = _TORCH_DTYPES[dtype]
         if strides is None:
             tensor = torch.empty(shape, dtype=of_torch, device=device)
         else:

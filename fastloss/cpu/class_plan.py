@@ -12,10 +12,10 @@ from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import CpuPlan, address, address_or_null, packer
-from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, Operands, Request, Results
+from fastloss.variant import ClassVariant
 
 #: Rows shorter than this do not fill vectors: run across the examples instead.
 LANES_BELOW = 64

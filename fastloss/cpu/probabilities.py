@@ -16,11 +16,11 @@ from numba.extending import register_jitable
 from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.memory import STORAGE, address_of, keep_alive, make_transfers, offset_of
-from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_sum
 from fastloss.dtypes import real_dtype
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target
+from fastloss.variant import ClassVariant
 
 #: Probabilities that make one chunk worth a thread's while.
 CHUNK = 32768

@@ -28,7 +28,6 @@ from fastloss.cpu.memory import (
     poke_float64,
     poke_int64,
 )
-from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_sum
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, log
@@ -40,6 +39,7 @@ from fastloss.losses.softmax import (
     example_loss,
     example_slope,
 )
+from fastloss.variant import ClassVariant
 
 #: Logits of one tile: 32 KB of float32.
 TILE = 8192

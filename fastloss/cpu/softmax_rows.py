@@ -20,7 +20,6 @@ from numba.extending import register_jitable
 from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.memory import STORAGE, address_of, keep_alive, offset_of
-from fastloss.cpu.variant import ClassVariant
 from fastloss.cpu.vector import running_max, running_sum
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive
@@ -31,6 +30,7 @@ from fastloss.losses.softmax import (
     example_loss,
     example_slope,
 )
+from fastloss.variant import ClassVariant
 
 #: Logits of one block: 8 KB of float32, a quarter of a first-level cache.
 BLOCK = 2048

@@ -13,17 +13,22 @@ import numpy as np
 
 from fastloss import device as gpu
 from fastloss.arrays import Array
-from fastloss.arrays.cuda import DeviceArray, Place, c_strides, place_of
+from fastloss.arrays.cuda import DeviceArray, Place, place_of
 from fastloss.checks import as_float, real_of
 from fastloss.config import config
-from fastloss.cpu.memory import layout_record
-from fastloss.cpu.plan import broadcast_strides, memory_order, permuted
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import FinishCall, finish_kernel
 from fastloss.cuda.examples import NO_EXAMPLE
 from fastloss.cuda.memory import CODES, SIZES
 from fastloss.cuda.variant import Outputs
 from fastloss.dtypes import name_of
+from fastloss.layouts import (
+    broadcast_strides,
+    c_strides,
+    layout_record,
+    memory_order,
+    permuted,
+)
 from fastloss.spec import Operands, Request, Results
 
 _FLOAT64 = np.dtype(np.float64)

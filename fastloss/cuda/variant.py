@@ -1,10 +1,10 @@
-"""How the threads of a kernel are laid over its work; what it computes is in `cpu.variant`."""
+"""How the threads of a kernel are laid over its work; what it computes is in `fastloss.variant`."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastloss.cpu.variant import ClassVariant, Outputs, PointwiseVariant
+from fastloss.variant import ClassVariant, Outputs, PointwiseVariant
 
 
 class Mapping(NamedTuple):
