@@ -111,7 +111,7 @@ def main():
 
     name = torch.cuda.get_device_name()
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-    text = f"# fastloss on {name}\n\nPrinted by `make bench-gpu` on {when}, torch {torch.__version__}.\n"
+    text = f"# fastloss on {name}\n\nPrinted by `make bench-gpu` on {when}.\n"
     for part in (cross_entropy, elementwise, host):
         for table in part():
             text += f"\n{table}"

@@ -39,7 +39,7 @@ def compiled(with_grad):
 def liger(with_grad):
     from liger_kernel.transformers.functional import liger_cross_entropy
 
-    # It writes the gradient over the logits, so it gets a copy that is not timed: see `measure`.
+    # It writes the gradient over the logits; every peer gets its own copy of them.
     return by_autograd(lambda logits, targets: liger_cross_entropy(logits, targets))(with_grad)
 
 

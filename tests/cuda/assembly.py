@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 ARCHITECTURES = ((8, 0), (9, 0))
 
@@ -30,20 +31,21 @@ def missing() -> str | None:
     return None if nvvm.is_available() else "there is no libNVVM (pip install nvidia-nvvm)"
 
 
-class _NoDevice:
-    """Stands in for the current device, which Numba asks for where functions call functions."""
+def pretend_device(device, patch):
+    """Put a stand-in for the current device, which Numba asks where functions call functions.
 
-    id = 0
+    `patch(object, name, value)` sets an attribute.
+    """
+    import numba.cuda.dispatcher  # noqa: F401  (loads every module that asks)
 
-    def __init__(self, capability):
-        self.compute_capability = capability
+    for name, module in list(sys.modules.items()):
+        if name.startswith("numba") and hasattr(module, "get_current_device"):
+            patch(module, "get_current_device", lambda: device)
 
 
 def compile_ptx(kernel, capability, monkeypatch) -> str:
-    """PTX of a kernel; with a stand-in for the device in every module of Numba that asks."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("numba") and hasattr(module, "get_current_device"):
-            monkeypatch.setattr(module, "get_current_device", lambda: _NoDevice(capability))
+    """PTX of a kernel."""
+    pretend_device(SimpleNamespace(compute_capability=capability, id=0), monkeypatch.setattr)
     return kernel.ptx(capability)
 
 
