@@ -114,14 +114,17 @@ def wait_for(stream: int, other: int) -> None:
     """Make what is launched on `stream` wait for all that was launched on `other`."""
     if simulated() or stream == other:
         return
-    cuda = numba_cuda()
-    event = cuda.event(timing=False)
-    event.record(cuda.external_stream(other))
-    event.wait(cuda.external_stream(stream))
+    event = numba_cuda().event(timing=False)
+    event.record(_stream(other))
+    event.wait(_stream(stream))
 
 
 def wait(stream: int) -> None:
     """Wait for all that was launched on a stream of the current device."""
-    cuda = numba_cuda()
     if not simulated():
-        cuda.external_stream(stream).synchronize()
+        _stream(stream).synchronize()
+
+
+def _stream(handle: int) -> Any:
+    cuda = numba_cuda()
+    return cuda.external_stream(handle) if handle else cuda.default_stream()

@@ -9,7 +9,7 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.checks import class_axis
-from fastloss.cuda import probabilities, softmax_rows, softmax_split
+from fastloss.cuda import probabilities, softmax_rows, softmax_split, softmax_tiles
 from fastloss.cuda.driver import THREADS
 from fastloss.cuda.examples import (
     NO_EXAMPLE,
@@ -90,19 +90,25 @@ class ClassPlan(CudaPlan):
         plain = not (any(self.layouts) or operands.array_options or weighted)
         self.split = spec.from_logits and in_rows and self.is_split()
         mapping = mapping_for(classes, self.examples, in_rows, plain)
+        self.tiles = spec.from_logits and in_rows and softmax_tiles.suits(variant, mapping, classes)
         if self.split:
             threads = softmax_split.THREADS
             mapping = mapping._replace(threads=threads, group=threads)
+        if self.tiles:
+            mapping = mapping._replace(threads=softmax_tiles.THREADS, group=1)
         family: Any = softmax_rows if spec.from_logits else probabilities
         family = softmax_split if self.split else family
-        wides = {False, in_rows and self.may_be_wide(axis)}
-        self.computes = {
-            wide: family.compute_kernel(variant, mapping._replace(wide=wide)) for wide in wides
-        }
-        self.visits = {
-            wide: softmax_split.visit_kernel(variant, mapping._replace(wide=wide))
-            for wide in (wides if self.split else ())
-        }
+        #: The kernel for arrays that allow wide loads, if there is one, and for any others.
+        self.computes = {False: family.compute_kernel(variant, mapping)}
+        self.visits = {}
+        if self.split:
+            self.visits[False] = softmax_split.visit_kernel(variant, mapping)
+        if in_rows and self.may_be_wide(axis):
+            wide = mapping._replace(wide=True)
+            family = softmax_tiles if self.tiles else family
+            self.computes[True] = family.compute_kernel(variant, wide)
+            if self.split:
+                self.visits[True] = softmax_split.visit_kernel(variant, wide)
         # A split example leaves one sum, however many blocks share it.
         self.blocks = (
             self.examples
@@ -167,7 +173,7 @@ class ClassPlan(CudaPlan):
 
     def is_wide(self, record: ClassCall) -> bool:
         """Whether the addresses of this call allow wide loads and stores."""
-        if True not in self.computes:
+        if True not in self.computes or (self.tiles and record.x % WIDE):
             return False
         others = [record.t] if self.soft else []
         others += [a for a in (record.g, record.h) if a]

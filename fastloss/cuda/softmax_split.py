@@ -103,8 +103,8 @@ def _make_visit(variant: ClassVariant, mapping: Mapping) -> Callable[..., Any]:
 
 
 def _make_compute(variant: ClassVariant, mapping: Mapping) -> Callable[..., Any]:
-    _, _, _, finish, steps = softmax_steps(variant, mapping)
-    write = steps.write
+    parts_of_example = softmax_steps(variant, mapping)
+    finish, write = parts_of_example.finish, parts_of_example.steps.write
     _, upstream_of, _, target_of, offset_of = examples_of(mapping.plain)
     x_size, t_size = STORAGE[variant.predictions].itemsize, STORAGE[variant.targets].itemsize
     real: Any = real_dtype(variant.predictions).type

@@ -35,6 +35,9 @@ class SoftmaxSteps(NamedTuple):
     combine: Callable[..., Any]
     logit_at: Callable[..., Any]
     finish: Callable[..., Any]
+    derive: Callable[..., Any]
+    linked: Callable[..., Any]
+    mass_on: Callable[..., Any]
     steps: Steps
 
 
@@ -205,4 +208,6 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
                     if HESS:
                         store_x(h + (c + place) * x_size, dd)
 
-    return SoftmaxSteps(visit, combine, logit_at, finish, Steps(evaluate, write))
+    return SoftmaxSteps(
+        visit, combine, logit_at, finish, derive, linked, mass_on, Steps(evaluate, write)
+    )  # fmt: skip

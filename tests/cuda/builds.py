@@ -72,6 +72,8 @@ def builds():
         for mapping, name in enumerate(("thread", "part", "warp", "block", "large")):
             make = class_kernel("softmax_rows", dtype, mapping)
             yield Build(f"softmax_rows-{name}", make, dtype, wide=mapping > 0)
+        tile = class_kernel("softmax_tiles", dtype, 0)
+        yield Build("tiles", tile, dtype)
         yield Build("split", class_kernel("softmax_split", dtype, 4), dtype)
         visit = class_kernel("softmax_split", dtype, 4, outputs=LOSS, maker="visit_kernel")
         yield Build("visit", visit, dtype, writes=False)

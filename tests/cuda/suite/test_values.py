@@ -17,7 +17,7 @@ ULPS = 8
 # On both sides of the numbers at which another group of threads takes over (the simulator's
 # warp has 4 threads), and with rows that begin at every distance from a boundary of 16 bytes.
 if SIMULATED:
-    CLASS_SHAPES = [(1, 1), (5, 2), (9, 3), (3, 17), (2, 131), (40, 130)]
+    CLASS_SHAPES = [(1, 1), (5, 2), (19, 3), (37, 4), (3, 17), (2, 131), (34, 130)]
     ELEMENT_SHAPES = [(), (1,), (7,), (3, 5, 7), (259,)]
 else:
     CLASS_SHAPES = [
