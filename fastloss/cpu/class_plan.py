@@ -12,12 +12,12 @@ from fastloss.checks import class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import SCAN_CHUNK, ClassCall, scan_kernel
-from fastloss.cpu.memory import layout_record
 from fastloss.cpu.plan import CpuPlan, address, address_or_null, packer
-from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import FLOATS, name_of
+from fastloss.layouts import layout_record
 from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, Operands, Request, Results
+from fastloss.variant import ClassVariant
 
 #: Rows shorter than this do not fill vectors: run across the examples instead.
 LANES_BELOW = 64
@@ -80,9 +80,9 @@ class ClassPlan(CpuPlan):
             mass,
             mass and "class_weight" in operands.array_options,
             link_of(scale, cap),
+            self.outputs,
             self.weighted,
             rows,
-            self.outputs,
         )
         self.compute = family.compute_kernel(variant)
         self.prepare = None if soft else scan_kernel()

@@ -16,10 +16,17 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.checks import as_float, real_of
 from fastloss.cpu.compile import Kernel
-from fastloss.cpu.memory import layout_record
 from fastloss.cpu.threads import launch
-from fastloss.cpu.variant import Outputs
+from fastloss.layouts import (
+    broadcast_strides,
+    c_strides,
+    layout_record,
+    memory_order,
+    new_in_order,
+    permuted,
+)
 from fastloss.spec import Operands, Request
+from fastloss.variant import Outputs
 
 _DATA_OFFSET = object.__basicsize__
 _pointer_at = ctypes.c_ssize_t.from_address
@@ -136,42 +143,6 @@ class CpuPlan:
     def as_float(self, array: Array | None, dtype: np.dtype[Any]) -> Array:
         """Return weights as `dtype`; a single 1 where there are none."""
         return np.ones(1, dtype) if array is None else as_float(array, dtype)
-
-
-def memory_order(array: Array) -> tuple[int, ...] | None:
-    """Return the axes from the slowest to the fastest in memory; None for C order."""
-    if array.flags.c_contiguous:
-        return None
-    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    return None if order == list(range(array.ndim)) else tuple(order)
-
-
-def new_in_order(shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...]) -> Array:
-    """Return a new array whose axes lie in memory in this order."""
-    packed = np.empty([shape[axis] for axis in order], dtype)
-    return packed.transpose(np.argsort(order))
-
-
-def permuted(values: tuple[int, ...], order: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return a shape or strides with the axes in this order."""
-    return values if order is None else tuple(values[axis] for axis in order)
-
-
-def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the strides of a new array in C order."""
-    strides = []
-    for length in reversed(shape):
-        strides.append(itemsize)
-        itemsize *= max(length, 1)
-    return tuple(reversed(strides))
-
-
-def broadcast_strides(
-    shape: tuple[int, ...], strides: tuple[int, ...], to: tuple[int, ...]
-) -> tuple[int, ...]:
-    """Return the strides with which an array reads as one of the shape `to`."""
-    steps = [0 if length == 1 else step for length, step in zip(shape, strides, strict=True)]
-    return (0,) * (len(to) - len(steps)) + tuple(steps)
 
 
 def address_or_null(array: Array | None) -> int:

@@ -25,9 +25,9 @@ from fastloss.cpu.memory import (
     make_transfers,
     poke_int64,
 )
-from fastloss.cpu.variant import PointwiseVariant
 from fastloss.dtypes import EPS, real_dtype
 from fastloss.spec import Domain, PointwiseSpec
+from fastloss.variant import PointwiseVariant
 
 TILE = 1024
 CHUNK = 16 * TILE

@@ -9,11 +9,12 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.checks import as_float
 from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.plan import CpuPlan, address, address_or_null, new_in_order, packer, permuted
+from fastloss.cpu.plan import CpuPlan, address, address_or_null, packer
 from fastloss.cpu.pointwise import CHUNK, PointwiseCall, compute_kernel, prepare_kernel
-from fastloss.cpu.variant import PointwiseVariant
 from fastloss.dtypes import name_of
+from fastloss.layouts import new_in_order, permuted
 from fastloss.spec import Operands, PointwiseSpec, Request, Results
+from fastloss.variant import PointwiseVariant
 
 _pack = packer(PointwiseCall)
 
