@@ -6,13 +6,14 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 ENVIRONMENT := PYTHON="$(PYTHON)" sh tools/environment.sh "$(VENV)"
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench report clean
 
 help:
 	@echo "make demo    train four small networks on handwritten digits, draw build/demo.png"
 	@echo "make test    run the tests            (PYTEST_ARGS='-k hinge' runs some of them)"
 	@echo "make lint    check format, lint and types"
 	@echo "make bench   time fastloss beside its peers and the memory's limits"
+	@echo "make report  put the results of make bench into the README, as a table and two plots"
 	@echo "make clean   remove the environment and everything built"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter (3.10 or newer)."
@@ -34,7 +35,11 @@ lint:
 
 bench:
 	@$(ENVIRONMENT) bench
-	@$(RUN) -m pytest bench $(PYTEST_ARGS)
+	@$(RUN) -m pytest bench -v --show-capture=no $(PYTEST_ARGS)
+
+report:
+	@$(ENVIRONMENT) bench
+	@$(RUN) -m bench.report
 
 clean:
 	rm -rf "$(VENV)" build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

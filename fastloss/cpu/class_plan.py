@@ -118,7 +118,9 @@ class ClassPlan(CpuPlan):
         """Return weights as a row of float64, one for each example."""
         if array is None:
             return None
-        return np.ascontiguousarray(np.broadcast_to(self.as_float(array, _FLOAT64), self.loss_shape))
+        return np.ascontiguousarray(
+            np.broadcast_to(self.as_float(array, _FLOAT64), self.loss_shape)
+        )
 
     def _divisor(self, weights: Array | None) -> float:
         """Return what the sum is divided by; nan where that is for the driver to find out."""

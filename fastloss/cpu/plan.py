@@ -63,6 +63,7 @@ class CpuPlan:
     prepare_chunks: int
     compute: Kernel
     chunks: int
+
     def __init__(self, request: Request, operands: Operands, loss_shape: tuple[int, ...]) -> None:
         self.want = request.want
         self.real = real_of(operands.predictions)
@@ -83,9 +84,7 @@ class CpuPlan:
         self.walk_order: tuple[int, ...] | None = None
         self._records: list[Array] = []
 
-    def launch(
-        self, record: bytes, divisor: float, upstream: float, total: Array | None
-    ) -> int:
+    def launch(self, record: bytes, divisor: float, upstream: float, total: Array | None) -> int:
         """Run the kernels on their packed arguments; `total` is where a reduced loss goes.
 
         The sum of the losses is divided by `divisor`, nan for the sum of the weights.

@@ -314,8 +314,18 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         h = tile + classes * row if HESS else tile
         lines = h + classes * row
         s, mass, dot, hot = lines, lines + line, lines + 2 * line, lines + 3 * line
-        weight, z_y, value, p_y = lines + 4 * line, lines + 5 * line, lines + 6 * line, lines + 7 * line
-        y, largest, part, inverse = lines + 8 * line, lines + 9 * line, lines + 10 * line, lines + 11 * line
+        weight, z_y, value, p_y = (
+            lines + 4 * line,
+            lines + 5 * line,
+            lines + 6 * line,
+            lines + 7 * line,
+        )
+        y, largest, part, inverse = (
+            lines + 8 * line,
+            lines + 9 * line,
+            lines + 10 * line,
+            lines + 11 * line,
+        )
         slope, factor = lines + 12 * line, lines + 13 * line
         buffers = lines + 14 * line
         total = 0.0
@@ -351,9 +361,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 if ONE_FACTOR:
                     scale_tile(classes, m, e, e_row, inverse)
                 else:
-                    derive_tile(
-                        call, start, m, e, e_row, h, row, inverse, slope, factor, buffers
-                    )
+                    derive_tile(call, start, m, e, e_row, h, row, inverse, slope, factor, buffers)
                 if not SOFT:
                     derive_labels(
                         call, start, m, e, e_row, h, row, y, hot, p_y, s, slope, factor, buffers
@@ -361,9 +369,13 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 if dead > 0:
                     bury(classes, m, e, e_row, h, row, weight)
                 if GRAD and not in_place:
-                    write_tile(classes, m, e, e_row, call.g, call.g_step, call.g_layout, start, buffers)
+                    write_tile(
+                        classes, m, e, e_row, call.g, call.g_step, call.g_layout, start, buffers
+                    )
                 if HESS:
-                    write_tile(classes, m, h, row, call.h, call.h_step, call.h_layout, start, buffers)
+                    write_tile(
+                        classes, m, h, row, call.h, call.h_step, call.h_layout, start, buffers
+                    )
         keep_alive(scratch)
         return total
 

@@ -215,7 +215,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 else:
                     prepared = i + 1
                     n_ahead = block if prepared < last else np.int64(0)
-                    ahead = call.x + offset_of(call.x_layout, prepared * min(n_ahead, 1), classes * x_size)
+                    ahead = call.x + offset_of(
+                        call.x_layout, prepared * min(n_ahead, 1), classes * x_size
+                    )
                 both = min(n, n_ahead)
                 part, coming = exponentials_and_largest(here, e_here, both, m, scale, cap, ahead)
                 if both < n:
@@ -227,9 +229,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             log_s = math.log(s)
             z_y = link(raw_at_y, scale, cap)
             if LOSS:
-                value = example_loss(
-                    log_s, top, np.float64(z_y), onehot, mass, dot, call.z_loss
-                )
+                value = example_loss(log_s, top, np.float64(z_y), onehot, mass, dot, call.z_loss)
                 value *= weight
                 if PER_EXAMPLE:
                     store_real(call.loss, i, real(value))
