@@ -58,7 +58,7 @@ def run(case: Case, seconds: float, peers: Sequence[str] = tuple(PEERS)) -> Outc
     inputs = draw(case, limits.threads())
     ready, left_out = gather(inputs, peers)
     calls = our_calls(inputs)
-    expected = calls[GRADIENT]()
+    expected: Any = calls[GRADIENT]()
     disagreeing = {
         name: f"disagrees, {gap}"
         for name, peer in ready.items()

@@ -56,11 +56,8 @@ def _judge(case: Case, goal: Goal, figures: Mapping[str, Any] | None) -> Judged:
     us = figures["us"]
     ours = us[OURS][goal.call]
     limits = us.get(LIMIT, {})
-    if goal.limit is None:
-        limit = Verdict(goal.at_most, ours * 1e-6)
-    else:
-        limit = Verdict(goal.at_most, ours / limits[goal.limit])
-    best = best_limit(limits, goal.limit)
+    limit = Verdict(goal.at_most, ours / limits[goal.limit] if goal.limit else ours * 1e-6)
+    best = best_limit(limits, goal.limit) if goal.limit else None
     name, fastest = best_peer(us, FORWARD if goal.call == FORWARD else GRADIENT)
     peers = None
     if goal.faster is not None and fastest is not None:
@@ -68,10 +65,9 @@ def _judge(case: Case, goal: Goal, figures: Mapping[str, Any] | None) -> Judged:
     return Judged(case, goal, limit, ours / best if best else None, peers, name)
 
 
-def best_limit(limits: Mapping[str, float], name: str | None) -> float | None:
+def best_limit(limits: Mapping[str, float], name: str) -> float | None:
     """Return the time of the best the machine can do; in the caches that is the plain form."""
-    times = [limits[form] for form in (name, f"best {name}") if form in limits]
-    return min(times, default=None)
+    return min((limits[form] for form in (name, f"best {name}") if form in limits), default=None)
 
 
 def best_peer(us: Mapping[str, Mapping[str, float]], call: str) -> tuple[str | None, float | None]:

@@ -31,7 +31,7 @@ def print_info() -> None:
 
 def _facts() -> Iterator[tuple[str, str]]:
     yield "fastloss", fastloss.__version__
-    yield "python", f"{platform.pythonversion()} ({platform.python_implementation()})"
+    yield "python", f"{platform.python_version()} ({platform.python_implementation()})"
     for name in LIBRARIES:
         yield name, version(name)
     for name in OPTIONAL:

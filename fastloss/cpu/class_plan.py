@@ -7,10 +7,12 @@ from types import ModuleType
 
 import numpy as np
 
+from fastloss.arrays import Array
 from fastloss.checks import class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import SCAN_CHUNK, ClassCall, scan_kernel
+from fastloss.cpu.memory import layout_record
 from fastloss.cpu.plan import CpuPlan, address, address_or_null, packer
 from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import FLOATS, name_of
@@ -45,15 +47,7 @@ class ClassPlan(CpuPlan):
         self.soft = soft
         self.ignore_index = options["ignore_index"]
         mass = soft or smoothing > 0.0
-        variant = ClassVariant(
-            name_of(p.dtype),
-            name_of(t.dtype) if soft else "float32",
-            soft,
-            mass,
-            mass and "class_weight" in operands.array_options,
-            link_of(scale, cap),
-            self.outputs,
-        )
+        self.weighted = operands.sample_weight is not None or operands.grad_output is not None
         # Where no array is given for a gradient, it will be a new one in the order of p.
         new = (p.shape, self.new_strides(), p.itemsize)
         wholes = [
@@ -63,20 +57,39 @@ class ClassPlan(CpuPlan):
         self.steps = [strides[axis] for _, strides, _ in wholes]
         in_rows = all(strides[axis] == itemsize for _, strides, itemsize in wholes)
         family = choose_family(spec, classes, in_rows)
+        of_examples = [
+            (shape[:axis] + shape[axis + 1 :], strides[:axis] + strides[axis + 1 :], itemsize)
+            for shape, strides, itemsize in wholes
+        ]
+        self.layouts = [
+            self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
+            for shape, strides, itemsize in of_examples
+        ]
+        rows = (
+            (family is softmax_lanes)
+            and in_rows
+            and all(
+                layout_record(shape, strides, itemsize * classes) is None
+                for shape, strides, itemsize in of_examples
+            )
+        )
+        variant = ClassVariant(
+            name_of(p.dtype),
+            name_of(t.dtype) if soft else "float32",
+            soft,
+            mass,
+            mass and "class_weight" in operands.array_options,
+            link_of(scale, cap),
+            self.weighted,
+            rows,
+            self.outputs,
+        )
         self.compute = family.compute_kernel(variant)
         self.prepare = None if soft else scan_kernel()
         self.prepare_chunks = -(-self.examples // SCAN_CHUNK)
         self.lanes = softmax_lanes.lanes_per_tile(classes)
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
-        self.layouts = [
-            self.layout(
-                shape[:axis] + shape[axis + 1 :],
-                strides[:axis] + strides[axis + 1 :],
-                itemsize if family.ACROSS_EXAMPLES else itemsize * classes,
-            )
-            for shape, strides, itemsize in wholes
-        ]
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""
@@ -84,7 +97,9 @@ class ClassPlan(CpuPlan):
         grad = self.new_gradient(self.want.grad, operands.grad_out)
         hess = self.new_gradient(self.want.hess, operands.hess_out)
         t = operands.targets if self.soft else self._as_indices(operands.targets)
-        w, u = self._as_row(operands.sample_weight), self._as_row(operands.grad_output)
+        w = u = None
+        if self.weighted:
+            w, u = self._as_row(operands.sample_weight), self._as_row(operands.grad_output)
         class_weight = class_weight_real = None
         if operands.array_options:
             given = operands.array_options["class_weight"]
@@ -114,10 +129,8 @@ class ClassPlan(CpuPlan):
             targets = np.minimum(targets, np.uint64(np.iinfo(np.int64).max))
         return np.ascontiguousarray(targets, np.int64)
 
-    def _as_row(self, array: Array | None) -> Array | None:
-        """Return weights as a row of float64, one for each example."""
-        if array is None:
-            return None
+    def _as_row(self, array: Array | None) -> Array:
+        """Return weights as a row of float64, one for each example; 1 where there are none."""
         return np.ascontiguousarray(
             np.broadcast_to(self.as_float(array, _FLOAT64), self.loss_shape)
         )

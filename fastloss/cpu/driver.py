@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from fastloss.cpu.ir import call_kernel
-from fastloss.cpu.memory import address_of, keep_alive, store_float32, store_float64
+from fastloss.cpu.ir import allocate, call_kernel, release
+from fastloss.cpu.memory import (
+    peek_float64,
+    peek_int64,
+    poke_float64,
+    store_float32,
+    store_float64,
+)
 
 #: In the place of an element's number: none is to be refused.
 ALL_GOOD = -1
@@ -34,35 +40,37 @@ def make_drive() -> Callable[..., Any]:
         derivatives in its slot, and returns the sum of a chunk's losses. A `divisor` of nan
         stands for the sum of the weights. `loss` is where the total goes (0: nowhere).
         """
+        # One block of scratch memory: a slot and a sum for every chunk.
+        most = max(prepare_chunks, chunks)
+        slots = allocate(8 * (2 * most + 1))
+        sums = slots + 8 * most
         if prepare != 0:
-            refused = np.empty(prepare_chunks, np.int64)
-            weights = np.empty(prepare_chunks, np.float64)
-            slots = address_of(refused)
-            for c in prange(prepare_chunks):
-                weights[c] = call_kernel(prepare, record, c, slots + 8 * c)
+            if prepare_chunks == 1:  # to wake the threads would take longer
+                poke_float64(sums, 0, call_kernel(prepare, record, 0, slots))
+            else:
+                for c in prange(prepare_chunks):
+                    poke_float64(sums, c, call_kernel(prepare, record, c, slots + 8 * c))
             total = 0.0
             for c in range(prepare_chunks):
-                if refused[c] != ALL_GOOD:
-                    return refused[c]
-                total += weights[c]
-            keep_alive(refused)
+                refused = peek_int64(slots, c)
+                if refused != ALL_GOOD:
+                    release(slots)
+                    return refused
+                total += peek_float64(sums, c)
             divisor = total if divisor != divisor else divisor
 
-        outer = np.empty(1, np.float64)
-        outer[0] = upstream / divisor if divisor != 0.0 else 0.0
-        slot = address_of(outer)
-        sums = np.empty(chunks, np.float64)
+        poke_float64(slots, 0, upstream / divisor if divisor != 0.0 else 0.0)
         for c in prange(chunks):
-            sums[c] = call_kernel(compute, record, c, slot)
-        keep_alive(outer)
+            poke_float64(sums, c, call_kernel(compute, record, c, slots))
         if loss != 0:
             total = 0.0
             for c in range(chunks):
-                total += sums[c]
+                total += peek_float64(sums, c)
             if loss_size == 8:
                 store_float64(loss, 0, total / divisor)
             else:
                 store_float32(loss, 0, np.float32(total / divisor))
+        release(slots)
         return ALL_GOOD
 
     return drive

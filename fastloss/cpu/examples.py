@@ -26,7 +26,7 @@ class ClassCall(NamedTuple):
     Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
     upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
     `_step` the bytes from class to class. Class indices (int64), w and u (float64) are rows,
-    with one entry for each example; w and u may be missing.
+    with one entry for each example; w and u are missing where neither is given.
     """
 
     n: int
@@ -58,13 +58,14 @@ class ClassCall(NamedTuple):
     h_layout: int
 
 
-_read_call = make_read_record(ClassCall)
+#: read_call(record): the arguments that lie at `record`.
+read_call = make_read_record("read_call", __name__, ClassCall)
 
 
 @inline
 def read_chunk(record, chunk, slot):
     """(arguments, factor of the derivatives, first example, the one after the last)."""
-    call = _read_call(record)
+    call = read_call(record)
     first = chunk * call.per_chunk
     return call, load_float64(slot, 0), first, min(call.n, first + call.per_chunk)
 
@@ -91,7 +92,7 @@ def target_of(call, i, soft):
 
 def scan(record, chunk, slot):
     """Sum the weights of a chunk of examples; refuse the first index that is no class."""
-    call = _read_call(record)
+    call = read_call(record)
     first = chunk * SCAN_CHUNK
     last = min(call.n, first + SCAN_CHUNK)
     bad, ignored = 0, 0

@@ -11,7 +11,8 @@ from typing import get_type_hints
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+
+from fastloss.cpu.intrinsic import intrinsic, intrinsic_called
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
@@ -24,22 +25,6 @@ def call_llvm(builder, name, args, fastmath=()):
         name, [kind], ir.FunctionType(kind, [kind] * len(args))
     )
     return builder.call(function, args, fastmath=fastmath)
-
-
-@intrinsic
-def out_of_line(typingctx):
-    """Mark the function that calls this as one to keep small and call, not to inline.
-
-    For code off the hot path: inlined into every kernel, it is what they take longest to
-    compile for.
-    """
-
-    def codegen(context, builder, signature, args):
-        for attribute in ("noinline", "optsize"):
-            builder.function.attributes.add(attribute)
-        return context.get_dummy_value()
-
-    return types.void(), codegen
 
 
 # --- arithmetic -------------------------------------------------------------------------
@@ -76,8 +61,8 @@ def roundeven(typingctx, x):
 
 
 @intrinsic
-def max_reduce(typingctx, a, b):
-    """Maximum that propagates nan; the flags let a running maximum vectorise."""
+def running_max(typingctx, a, b):
+    """The larger of the two, a nan if there is one; the flags let a maximum vectorise."""
 
     def codegen(context, builder, signature, args):
         return call_llvm(builder, "llvm.maximum", args, fastmath=("reassoc", "nsz"))
@@ -86,11 +71,21 @@ def max_reduce(typingctx, a, b):
 
 
 @intrinsic
-def add_reduce(typingctx, a, b):
-    """Sum that LLVM may reorder: a running sum over it vectorises."""
+def running_sum(typingctx, a, b):
+    """a + b, in an order that LLVM may choose (the same for the same input)."""
 
     def codegen(context, builder, signature, args):
         return builder.fadd(*args, flags=("reassoc",))
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def larger(typingctx, a, b):
+    """The larger of the two, `b` where `a` is nan: one instruction, also in a vector."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
 
     return a(a, a), codegen
 
@@ -203,15 +198,36 @@ def write(builder, address, index, value, streamed):
         store.set_metadata("noalias", scope_list(builder.module))
 
 
-def make_load(kind, item, decode=None, *, streamed=True):
-    """Make an intrinsic load(address, index) of the Numba type `kind`.
+@intrinsic
+def allocate(typingctx, size):
+    """Address of `size` new bytes, until `release`: scratch memory without an array's overhead."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(context.nrt.allocate(builder, args[0]), I64)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def release(typingctx, address):
+    """Give back what `allocate` returned."""
+
+    def codegen(context, builder, signature, args):
+        context.nrt.free(builder, builder.inttoptr(args[0], I8.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def make_load(name, module, kind, item, decode=None, *, streamed=True):
+    """Make the intrinsic module.name(address, index) that loads the Numba type `kind`.
 
     A `streamed` load may be taken as independent of every streamed store. The two overlap
     only in place, where element i is read before it is written and never again; without the
     promise LLVM checks for overlap at run time and then falls back to a scalar loop.
     """
 
-    @intrinsic
+    @intrinsic_called(name, module)
     def load(typingctx, address, index):
         def codegen(context, builder, signature, args):
             raw = read(builder, *args, item, streamed)
@@ -222,10 +238,10 @@ def make_load(kind, item, decode=None, *, streamed=True):
     return load
 
 
-def make_store(kind, encode=None, *, streamed=True):
-    """Make an intrinsic store(address, index, value) of the Numba type `kind`."""
+def make_store(name, module, kind, encode=None, *, streamed=True):
+    """Make the intrinsic module.name(address, index, value) that stores the type `kind`."""
 
-    @intrinsic
+    @intrinsic_called(name, module)
     def store(typingctx, address, index, value):
         def codegen(context, builder, signature, args):
             address, index, value = args
@@ -237,45 +253,14 @@ def make_store(kind, encode=None, *, streamed=True):
     return store
 
 
-@intrinsic
-def load_index(typingctx, address, size, signed):
-    """The integer of `size` bytes at `address`, as int64, which a larger uint64 saturates."""
-
-    def codegen(context, builder, signature, args):
-        address, size, signed = args
-        done = builder.append_basic_block("done")
-        result = []
-        switch = builder.switch(size, done)
-        result.append((ir.Constant(I64, 0), builder.block))
-        for bits in (8, 16, 32, 64):
-            block = builder.append_basic_block(f"load{bits}")
-            switch.add_case(I64(bits // 8), block)
-            builder.position_at_end(block)
-            raw = read(builder, address, I64(0), ir.IntType(bits), True)
-            if bits < 64:
-                raw = builder.select(signed, builder.sext(raw, I64), builder.zext(raw, I64))
-            else:
-                fits = builder.or_(signed, builder.icmp_signed(">=", raw, I64(0)))
-                raw = builder.select(fits, raw, I64(2**63 - 1))
-            result.append((raw, builder.block))
-            builder.branch(done)
-        builder.position_at_end(done)
-        index = builder.phi(I64)
-        for value, block in result:
-            index.add_incoming(value, block)
-        return index
-
-    return types.int64(types.int64, types.int64, types.boolean), codegen
-
-
-def make_read_record(record):
-    """Make an intrinsic that reads the NamedTuple `record` of ints and floats at an address."""
+def make_read_record(name, module, record):
+    """Make the intrinsic module.name(address) that reads a NamedTuple of ints and floats."""
     fields = [
         types.float64 if kind is float else types.int64 for kind in get_type_hints(record).values()
     ]
     kind = types.NamedTuple(fields, record)
 
-    @intrinsic
+    @intrinsic_called(name, module)
     def read_record(typingctx, address):
         def codegen(context, builder, signature, args):
             values = [

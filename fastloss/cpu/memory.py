@@ -1,9 +1,9 @@
 """How kernels see arrays: addresses of flat sequences, whatever the dtype and the layout.
 
 An operand is an address and the address of its *layout record*, or 0 where its elements
-already lie one after the other. `Transfers.fetch` hands a kernel a contiguous line of any operand, by
-address where possible and gathered into a buffer otherwise, so the loops that compute only
-ever see contiguous memory. All stores of results go through `deliver`.
+already lie one after the other. `Transfers.fetch` hands a kernel a contiguous line of any
+operand, by address where possible and gathered into a buffer otherwise, so the loops that
+compute only ever see contiguous memory. Results go out through `place` and `deliver`.
 """
 
 from __future__ import annotations
@@ -22,192 +22,49 @@ inline = register_jitable(forceinline=True)
 
 # --- scalars in memory ------------------------------------------------------------------
 
-_load_float64 = ir.make_load(types.float64, ir.F64)
-_load_float32 = ir.make_load(types.float32, ir.F32)
-_load_float16 = ir.make_load(types.float32, ir.I16, ir.decode_float16)
-_load_bfloat16 = ir.make_load(types.float32, ir.I16, ir.decode_bfloat16)
-_load_int8 = ir.make_load(types.int8, ir.I8)
-_load_int16 = ir.make_load(types.int16, ir.I16)
-_load_int32 = ir.make_load(types.int32, ir.I32)
-_load_int64 = ir.make_load(types.int64, ir.I64)
-_load_uint8 = ir.make_load(types.uint8, ir.I8)
-_load_uint16 = ir.make_load(types.uint16, ir.I16)
-_load_uint32 = ir.make_load(types.uint32, ir.I32)
-_load_uint64 = ir.make_load(types.uint64, ir.I64)
 
-_store_float64 = ir.make_store(types.float64)
-_store_float32 = ir.make_store(types.float32)
-_store_float16 = ir.make_store(types.float32, ir.encode_float16)
-_store_bfloat16 = ir.make_store(types.float32, ir.encode_bfloat16)
+def _load(name, kind, item, decode=None, **options):
+    return ir.make_load(name, __name__, kind, item, decode, **options)
 
-_peek_float64 = ir.make_load(types.float64, ir.F64, streamed=False)
-_peek_float32 = ir.make_load(types.float32, ir.F32, streamed=False)
-_peek_float16 = ir.make_load(types.float32, ir.I16, ir.decode_float16, streamed=False)
-_peek_bfloat16 = ir.make_load(types.float32, ir.I16, ir.decode_bfloat16, streamed=False)
+
+def _store(name, kind, encode=None, **options):
+    return ir.make_store(name, __name__, kind, encode, **options)
+
+
+load_float64 = _load("load_float64", types.float64, ir.F64)
+load_float32 = _load("load_float32", types.float32, ir.F32)
+load_float16 = _load("load_float16", types.float32, ir.I16, ir.decode_float16)
+load_bfloat16 = _load("load_bfloat16", types.float32, ir.I16, ir.decode_bfloat16)
+load_int8 = _load("load_int8", types.int8, ir.I8)
+load_int16 = _load("load_int16", types.int16, ir.I16)
+load_int32 = _load("load_int32", types.int32, ir.I32)
+load_int64 = _load("load_int64", types.int64, ir.I64)
+load_uint8 = _load("load_uint8", types.uint8, ir.I8)
+load_uint16 = _load("load_uint16", types.uint16, ir.I16)
+load_uint32 = _load("load_uint32", types.uint32, ir.I32)
+load_uint64 = _load("load_uint64", types.uint64, ir.I64)
+
+store_float64 = _store("store_float64", types.float64)
+store_float32 = _store("store_float32", types.float32)
+store_float16 = _store("store_float16", types.float32, ir.encode_float16)
+store_bfloat16 = _store("store_bfloat16", types.float32, ir.encode_bfloat16)
 
 # For data that a kernel both writes and reads: buffers, records, scratch.
-_peek_int64 = ir.make_load(types.int64, ir.I64, streamed=False)
-_peek_int32 = ir.make_load(types.int32, ir.I32, streamed=False)
-_peek_int16 = ir.make_load(types.int16, ir.I16, streamed=False)
-_peek_int8 = ir.make_load(types.int8, ir.I8, streamed=False)
-_poke_float64 = ir.make_store(types.float64, streamed=False)
-_poke_float32 = ir.make_store(types.float32, streamed=False)
-_poke_int64 = ir.make_store(types.int64, streamed=False)
-_poke_int32 = ir.make_store(types.int32, streamed=False)
-_poke_int16 = ir.make_store(types.int16, streamed=False)
-_poke_int8 = ir.make_store(types.int8, streamed=False)
-
-
-# Plain functions around the intrinsics: a kernel's closure must hold nothing else, or its
-# cached machine code is never found again (an intrinsic pickles differently every time).
-@inline
-def load_float64(address, i):
-    return _load_float64(address, i)
-
-
-@inline
-def load_float32(address, i):
-    return _load_float32(address, i)
-
-
-@inline
-def load_float16(address, i):
-    return _load_float16(address, i)
-
-
-@inline
-def load_bfloat16(address, i):
-    return _load_bfloat16(address, i)
-
-
-@inline
-def load_int8(address, i):
-    return _load_int8(address, i)
-
-
-@inline
-def load_int16(address, i):
-    return _load_int16(address, i)
-
-
-@inline
-def load_int32(address, i):
-    return _load_int32(address, i)
-
-
-@inline
-def load_int64(address, i):
-    return _load_int64(address, i)
-
-
-@inline
-def load_uint8(address, i):
-    return _load_uint8(address, i)
-
-
-@inline
-def load_uint16(address, i):
-    return _load_uint16(address, i)
-
-
-@inline
-def load_uint32(address, i):
-    return _load_uint32(address, i)
-
-
-@inline
-def load_uint64(address, i):
-    return _load_uint64(address, i)
-
-
-@inline
-def store_float64(address, i, value):
-    _store_float64(address, i, value)
-
-
-@inline
-def store_float32(address, i, value):
-    _store_float32(address, i, value)
-
-
-@inline
-def store_float16(address, i, value):
-    _store_float16(address, i, value)
-
-
-@inline
-def store_bfloat16(address, i, value):
-    _store_bfloat16(address, i, value)
-
-
-@inline
-def peek_float64(address, i):
-    return _peek_float64(address, i)
-
-
-@inline
-def peek_float32(address, i):
-    return _peek_float32(address, i)
-
-
-@inline
-def peek_float16(address, i):
-    return _peek_float16(address, i)
-
-
-@inline
-def peek_bfloat16(address, i):
-    return _peek_bfloat16(address, i)
-
-
-@inline
-def peek_int8(address, i):
-    return _peek_int8(address, i)
-
-
-@inline
-def peek_int16(address, i):
-    return _peek_int16(address, i)
-
-
-@inline
-def peek_int32(address, i):
-    return _peek_int32(address, i)
-
-
-@inline
-def peek_int64(address, i):
-    return _peek_int64(address, i)
-
-
-@inline
-def poke_float64(address, i, value):
-    _poke_float64(address, i, value)
-
-
-@inline
-def poke_float32(address, i, value):
-    _poke_float32(address, i, value)
-
-
-@inline
-def poke_int8(address, i, value):
-    _poke_int8(address, i, value)
-
-
-@inline
-def poke_int16(address, i, value):
-    _poke_int16(address, i, value)
-
-
-@inline
-def poke_int32(address, i, value):
-    _poke_int32(address, i, value)
-
-
-@inline
-def poke_int64(address, i, value):
-    _poke_int64(address, i, value)
+_BOTH = {"streamed": False}
+peek_float64 = _load("peek_float64", types.float64, ir.F64, **_BOTH)
+peek_float32 = _load("peek_float32", types.float32, ir.F32, **_BOTH)
+peek_float16 = _load("peek_float16", types.float32, ir.I16, ir.decode_float16, **_BOTH)
+peek_bfloat16 = _load("peek_bfloat16", types.float32, ir.I16, ir.decode_bfloat16, **_BOTH)
+peek_int64 = _load("peek_int64", types.int64, ir.I64, **_BOTH)
+peek_int32 = _load("peek_int32", types.int32, ir.I32, **_BOTH)
+peek_int16 = _load("peek_int16", types.int16, ir.I16, **_BOTH)
+peek_int8 = _load("peek_int8", types.int8, ir.I8, **_BOTH)
+poke_float64 = _store("poke_float64", types.float64, **_BOTH)
+poke_float32 = _store("poke_float32", types.float32, **_BOTH)
+poke_int64 = _store("poke_int64", types.int64, **_BOTH)
+poke_int32 = _store("poke_int32", types.int32, **_BOTH)
+poke_int16 = _store("poke_int16", types.int16, **_BOTH)
+poke_int8 = _store("poke_int8", types.int8, **_BOTH)
 
 
 class Storage(NamedTuple):
@@ -239,18 +96,6 @@ STORAGE = {
     "uint64": Storage(8, load_uint64),
     "bool": Storage(1, load_uint8),
 }
-
-
-@inline
-def address_of(scratch):
-    """Address of the first element, signed like every other address."""
-    return np.int64(scratch.ctypes.data)
-
-
-@register_jitable
-def keep_alive(scratch):
-    """Use an array whose address is in use; Numba frees it after its own last use."""
-    return scratch.size
 
 
 # --- layouts ----------------------------------------------------------------------------
@@ -286,13 +131,13 @@ def offset_of(layout, index, itemsize):
     """Byte offset of the element with the flat number `index`."""
     if layout == 0:
         return index * itemsize
-    ndim = _peek_int64(layout, 0)
+    ndim = peek_int64(layout, 0)
     if ndim == 1:
-        return index * _peek_int64(layout, 2)
+        return index * peek_int64(layout, 2)
     offset = 0
     for d in range(ndim, 0, -1):
-        length = _peek_int64(layout, d)
-        offset += index % length * _peek_int64(layout, ndim + d)
+        length = peek_int64(layout, d)
+        offset += index % length * peek_int64(layout, ndim + d)
         index //= length
     return offset
 
@@ -300,9 +145,9 @@ def offset_of(layout, index, itemsize):
 @inline
 def run_at(layout, index, n):
     """(elements from `index` on that one stride walks through, at most `n`; that stride)."""
-    ndim = _peek_int64(layout, 0)
-    length = _peek_int64(layout, ndim)
-    return min(n, length - index % length), _peek_int64(layout, 2 * ndim)
+    ndim = peek_int64(layout, 0)
+    length = peek_int64(layout, ndim)
+    return min(n, length - index % length), peek_int64(layout, 2 * ndim)
 
 
 class Transfers(NamedTuple):

@@ -16,19 +16,16 @@ from numba.extending import register_jitable
 from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.fingerprint import fingerprint
-from fastloss.cpu.ir import make_read_record
+from fastloss.cpu.ir import allocate, load_tuple, make_read_record, mix_tuple, release, running_sum
 from fastloss.cpu.memory import (
     STORAGE,
-    address_of,
     inline,
-    keep_alive,
     load_float64,
     load_int64,
     make_transfers,
     poke_int64,
 )
 from fastloss.cpu.variant import PointwiseVariant
-from fastloss.cpu.vector import mix_tuple, read_tuple, running_sum
 from fastloss.dtypes import EPS, real_dtype
 from fastloss.spec import Domain, PointwiseSpec
 
@@ -65,13 +62,8 @@ class PointwiseCall(NamedTuple):
     h_layout: int
 
 
-_read_call = make_read_record(PointwiseCall)
-
-
-@inline
-def read_call(record):
-    """The arguments that lie at `record`."""
-    return _read_call(record)
+#: read_call(record): the arguments that lie at `record`.
+read_call = make_read_record("read_call", __name__, PointwiseCall)
 
 
 # --- before anything is written ---------------------------------------------------------
@@ -118,8 +110,7 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
 
     def prepare(record, chunk, slot):
         call = read_call(record)
-        buffer = np.empty(2 * LINE, np.uint8)
-        b = address_of(buffer)
+        b = allocate(2 * LINE)
         refused = ALL_GOOD
         total = 0.0
         for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
@@ -133,7 +124,7 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
                 w = fetch_real(call.w, call.w_layout, start, n, b)
                 for i in range(n):
                     total = running_sum(total, np.float64(load_real(w, i)))
-        keep_alive(buffer)
+        release(b)
         poke_int64(slot, 0, refused)
         return total
 
@@ -200,10 +191,9 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     def compute(record, chunk, slot):
         call = read_call(record)
         scale = real(load_float64(slot, 0))
-        buffer = np.empty((6 + n_options) * LINE, np.uint8)
-        b = address_of(buffer)
-        addresses = np.zeros(n_options + 1, np.int64)
-        values = read_tuple(call.options, where, real(0))
+        b = allocate((6 + n_options) * LINE + 8 * n_options)
+        addresses = b + (6 + n_options) * LINE
+        values = load_tuple(call.options, where, real(0))
         total = 0.0
         for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
             n = min(TILE, call.n - start)
@@ -212,8 +202,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 if address != 0:
                     layout = load_int64(call.option_lines, 2 * k + 1)
                     line = b + (6 + k) * LINE
-                    addresses[k] = fetch_real(address, layout, start, n, line)
-            lines = read_tuple(address_of(addresses), where, 0)
+                    poke_int64(addresses, k, fetch_real(address, layout, start, n, line))
+            lines = load_tuple(addresses, where, 0)
             p = fetch_p(call.p, call.p_layout, start, n, b)
             t = fetch_t(call.t, call.t_layout, start, n, b + LINE)
             w, u, g, h = call.w, call.u, call.g, call.h
@@ -230,8 +220,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 deliver(g, call.g, call.g_layout, start, n, b + 4 * LINE)
             if HESS:
                 deliver(h, call.h, call.h_layout, start, n, b + 5 * LINE)
-        keep_alive(buffer)
-        keep_alive(addresses)
+        release(b)
         return total
 
     return compute

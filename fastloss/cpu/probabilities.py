@@ -15,9 +15,9 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
-from fastloss.cpu.memory import STORAGE, address_of, keep_alive, make_transfers, offset_of
+from fastloss.cpu.ir import allocate, release, running_sum
+from fastloss.cpu.memory import STORAGE, make_transfers, offset_of, poke_int64
 from fastloss.cpu.variant import ClassVariant
-from fastloss.cpu.vector import running_sum
 from fastloss.dtypes import real_dtype
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target
@@ -51,6 +51,13 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     # Without mass beside it, the loss of a class index needs its own probability only.
     WHOLE_ROW = MASS or GRAD or HESS
+
+    @register_jitable
+    def write_line(line, classes, step):
+        """Write the layout record of a line of classes."""
+        poke_int64(line, 0, 1)
+        poke_int64(line, 1, classes)
+        poke_int64(line, 2, step)
 
     @register_jitable(forceinline=True)
     def mass_on(t, class_weight, keep, spread, c):
@@ -102,18 +109,18 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         call, outer, first, last = read_chunk(record, chunk, slot)
         keep, spread = real(call.keep), real(call.spread)
         classes = call.classes
-        # The layout record of the classes of one example, for each array.
-        lines = np.empty((4, 3), np.int64)
-        lines[:, 0] = 1
-        lines[:, 1] = classes
-        lines[0, 2], lines[1, 2], lines[2, 2], lines[3, 2] = (
-            call.x_step, call.t_step, call.g_step, call.h_step,
+        # The layout record of the classes of one example for each array, and a buffer for each.
+        record_size, line = 8 * 3, 8 * classes
+        x_line = allocate(4 * (record_size + line))
+        t_line, g_line, h_line = (
+            x_line + record_size, x_line + 2 * record_size, x_line + 3 * record_size,
         )  # fmt: skip
-        x_line, t_line = address_of(lines[0]), address_of(lines[1])
-        g_line, h_line = address_of(lines[2]), address_of(lines[3])
-        buffers = np.empty((4, classes * 8), np.uint8)
-        x_buffer, t_buffer = address_of(buffers[0]), address_of(buffers[1])
-        g_buffer, h_buffer = address_of(buffers[2]), address_of(buffers[3])
+        write_line(x_line, classes, call.x_step)
+        write_line(t_line, classes, call.t_step)
+        write_line(g_line, classes, call.g_step)
+        write_line(h_line, classes, call.h_step)
+        x_buffer = x_line + 4 * record_size
+        t_buffer, g_buffer, h_buffer = x_buffer + line, x_buffer + 2 * line, x_buffer + 3 * line
         total = 0.0
         for i in range(first, last):
             y, onehot, weight = target_of(call, i, SOFT)
@@ -149,8 +156,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 deliver(g_row, g, g_line, 0, classes, g_buffer)
             if HESS:
                 deliver(h_row, h, h_line, 0, classes, h_buffer)
-        keep_alive(lines)
-        keep_alive(buffers)
+        release(x_line)
         return total
 
     return probabilities

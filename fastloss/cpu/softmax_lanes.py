@@ -1,9 +1,10 @@
 """Cross-entropy where neighbours are examples: vectors run across the examples.
 
 For few classes, where a row is too short for a vector, and for a class axis that is not the
-last in memory. Everything happens on lines: one class of a tile of examples. A line lies
-where the array has it, if it has it in a row, or else in scratch memory. There is one
-exponential per logit; it lies in the gradient, where that has lines, until it becomes it.
+last in memory. A tile of examples is read once into scratch memory, one line for each class;
+there the logits become exponentials, one each, and from there the derivatives are written.
+Working where the arrays lie would save a copy and lose the cache: with a power of two from
+class to class, as images have it, all lines compete for the same few sets.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
-from fastloss.cpu.examples import entry_of, read_chunk, target_of
+from fastloss.cpu.examples import read_chunk
+from fastloss.cpu.ir import allocate, larger, release, running_sum
 from fastloss.cpu.memory import (
     STORAGE,
-    address_of,
-    keep_alive,
     load_float64,
+    load_int64,
     make_transfers,
+    offset_of,
     peek_float64,
     peek_int64,
     poke_float64,
     poke_int64,
 )
 from fastloss.cpu.variant import ClassVariant
-from fastloss.cpu.vector import running_sum
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, log
 from fastloss.losses.softmax import (
@@ -41,9 +42,9 @@ from fastloss.losses.softmax import (
     example_slope,
 )
 
-#: Logits of one tile: 32 KB of float32.
+#: Logits of one tile: 8 KB of float32, a quarter of a first-level cache.
 TILE = 8192
-MIN_LANES, MAX_LANES = 16, 1024
+MIN_LANES, MAX_LANES = 32, 512
 
 #: Classes whose exponentials are added in the predictions' precision, before float64.
 SUM_RUN = 32
@@ -74,309 +75,316 @@ def compute_kernel(variant: ClassVariant) -> Kernel:
 
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
-    x_size, load_x, store_x, peek_x, _ = STORAGE[variant.predictions]
+    x_size, load_x, store_x, *_ = STORAGE[variant.predictions]
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
     size, load_real, store_real, peek, poke = STORAGE[real.__name__]
-    fetch, place, deliver, line_at = make_transfers(x_size)
+    fetch, place, deliver, _ = make_transfers(x_size)
     fetch_t = make_transfers(t_size).fetch
     link, link_slope, link_curvature = variant.link
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     KEEP = GRAD or HESS
-    # The softcap's slope depends on the logit, which must then outlive its exponential.
+    # The softcap's slope depends on the logit itself.
     RAW = variant.link is SOFTCAPPED
-    # Lines of the predictions can be read, and lines of the gradient written, as they lie.
-    AS_GIVEN = variant.link is IDENTITY and x_size == size
-    IN_GRADIENT = GRAD and not HESS and not RAW and x_size == size
-    ONE_FACTOR = GRAD and not HESS and not RAW and not MASS
+    LINKED = variant.link is not IDENTITY
+    ONE_FACTOR = not HESS and not RAW and not MASS
+    ROWS, WEIGHTED = variant.rows, variant.weighted
 
     @register_jitable
     def read_tile(call, start, m, tile, row, buffer):
         """Bring the linked logits of a tile into scratch memory."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
-        for c in range(call.classes):
-            line = fetch(call.x + c * call.x_step, call.x_layout, start, m, buffer)
+        if ROWS:
             for lane in range(m):
-                poke(tile + c * row, lane, link(load_x(line, lane), scale, cap))
+                first = (start + lane) * call.classes
+                for c in range(call.classes):
+                    raw = load_x(call.x, first + c)
+                    poke(tile + c * row, lane, link(raw, scale, cap) if LINKED else real(raw))
+        else:
+            for c in range(call.classes):
+                line = fetch(call.x + c * call.x_step, call.x_layout, start, m, buffer)
+                for lane in range(m):
+                    raw = load_x(line, lane)
+                    poke(tile + c * row, lane, link(raw, scale, cap) if LINKED else real(raw))
 
     @register_jitable
-    def find_largest(classes, m, z, z_row, largest):
+    def find_largest(classes, m, tile, row, largest):
         """Find the maximum of each example; a nan is left to the sum."""
         for lane in range(m):
             poke(largest, lane, real(-np.inf))
         for c in range(classes):
-            line = z + c * z_row
+            line = tile + c * row
             for lane in range(m):
-                value, top = peek(line, lane), peek(largest, lane)
-                poke(largest, lane, value if value > top else top)
-        for lane in range(m):
-            # A row of masks only has no maximum to measure from.
-            top = peek(largest, lane)
-            poke(largest, lane, real(0) if top == real(-np.inf) else top)
+                # Without the addition, LLVM writes only where the maximum changes: masked
+                # stores, ten times as slow.
+                poke(largest, lane, larger(peek(line, lane), peek(largest, lane)) + real(0))
 
     @register_jitable
-    def exponentiate(classes, m, z, z_row, e, e_row, largest, part, s):
-        """Sum the exponentials of each example; keep them where a derivative is wanted."""
+    def raw_logit(call, c, i):
+        """The logit of class c of example i, as it was given."""
+        if ROWS:
+            return load_x(call.x, i * call.classes + c)
+        return load_x(call.x + c * call.x_step + offset_of(call.x_layout, i, x_size), 0)
+
+    @register_jitable
+    def read_weights(call, outer, start, m, largest, y, hot, weight, factor):
+        """Find each example's class, its weights, and what multiplies its derivatives."""
         for lane in range(m):
-            poke_float64(s, lane, 0.0)
-        for first in range(0, classes, SUM_RUN):
+            w = 1.0
+            if not SOFT:
+                index = load_int64(call.t, start + lane)
+                # What is looked up for an ignored example has weight 0.
+                w = 0.0 if index == call.ignore_index else 1.0
+                poke_int64(y, lane, 0 if index == call.ignore_index else index)
+                poke_float64(hot, lane, call.keep)
+            f = outer * w
+            if WEIGHTED:
+                w = load_float64(call.w, start + lane) if w != 0.0 else 0.0
+                f = outer * w * load_float64(call.u, start + lane)
+            poke_float64(weight, lane, w)
+            poke_float64(factor, lane, f)
+            # A row of masks only has no maximum to measure from. (+ 0: as above.)
+            top = peek(largest, lane)
+            poke(largest, lane, (real(0) if top == real(-np.inf) else top) + real(0))
+
+    @register_jitable
+    def read_labels(call, start, m, tile, row, y, hot, z_y, raw_y, beside):
+        """Look up the logit of each example's class, and the weights of the class."""
+        for lane in range(m):
+            index = peek_int64(y, lane)
+            poke(z_y, lane, peek(tile + index * row, lane))
+            if RAW:
+                poke(raw_y, lane, raw_logit(call, index, start + lane))
+            if call.class_weight != 0:
+                poke_float64(hot, lane, call.keep * load_float64(call.class_weight, index))
+            if MASS:
+                by_class = load_real(call.class_weight_real, index) if CLASS_WEIGHT else real(1)
+                spread = class_target(real(0), by_class, real(call.keep), real(call.spread))
+                poke_float64(beside, lane, np.float64(spread))
+
+    @register_jitable
+    def exponentiate(first, last, m, tile, row, largest, part, s):
+        """Turn the logits of some classes into exponentials, and add these up."""
+        for lane in range(m):
+            poke(part, lane, real(0))
+        for c in range(first, last):
+            line = tile + c * row
             for lane in range(m):
-                poke(part, lane, real(0))
-            for c in range(first, min(classes, first + SUM_RUN)):
-                line, kept = z + c * z_row, e + c * e_row
-                for lane in range(m):
-                    value = exp_nonpositive(load_real(line, lane) - load_real(largest, lane))
-                    poke(part, lane, peek(part, lane) + value)
-                    if KEEP:
-                        store_real(kept, lane, value)
-            for lane in range(m):
-                poke_float64(s, lane, peek_float64(s, lane) + np.float64(peek(part, lane)))
+                value = exp_nonpositive(peek(line, lane) - load_real(largest, lane))
+                poke(line, lane, value)
+                poke(part, lane, peek(part, lane) + value)
+        for lane in range(m):
+            before = peek_float64(s, lane) if first > 0 else 0.0
+            poke_float64(s, lane, before + np.float64(peek(part, lane)))
 
     @register_jitable
     def read_class(call, c, start, m, buffer):
-        """(where the soft targets of class c lie, the weight of the class)."""
+        """(where the soft targets of class c lie, from entry to entry, the class weight)."""
         weight = load_real(call.class_weight_real, c) if CLASS_WEIGHT else real(1)
-        t = call.t + c * call.t_step
-        return fetch_t(t, call.t_layout, start, m, buffer) if SOFT else t, weight
+        if not SOFT:
+            return call.t, 0, weight
+        if ROWS:
+            return call.t + (start * call.classes + c) * t_size, call.classes, weight
+        line = fetch_t(call.t + c * call.t_step, call.t_layout, start, m, buffer)
+        return line, 1, weight
 
     @register_jitable(forceinline=True)
-    def mass_on(t_line, lane, weight, keep, spread):
-        """Probability mass on the class of this line."""
-        y = real(load_t(t_line, lane)) if SOFT else real(0)
+    def mass_on(t_line, entry, weight, keep, spread):
+        """Probability mass on a class."""
+        y = real(load_t(t_line, entry)) if SOFT else real(0)
         return class_target(y, weight, keep, spread)
 
     @register_jitable
-    def weigh(call, start, m, z, z_row, largest, mass, dot, buffer):
+    def weigh(call, start, m, tile, row, largest, mass, dot, buffer):
         """Sum the probability mass of each example, and its product with the logits."""
         keep, spread = real(call.keep), real(call.spread)
         for lane in range(m):
             poke_float64(mass, lane, 0.0)
             poke_float64(dot, lane, 0.0)
         for c in range(call.classes):
-            t_line, weight = read_class(call, c, start, m, buffer)
-            line = z + c * z_row
+            t_line, t_step, weight = read_class(call, c, start, m, buffer)
+            line = tile + c * row
             for lane in range(m):
-                p = mass_on(t_line, lane, weight, keep, spread)
+                p = mass_on(t_line, lane * t_step, weight, keep, spread)
                 shifted = load_real(line, lane) - load_real(largest, lane)
                 product = class_dot(np.float64(p), np.float64(shifted))
                 poke_float64(mass, lane, peek_float64(mass, lane) + np.float64(p))
                 poke_float64(dot, lane, peek_float64(dot, lane) + product)
 
-    @register_jitable
-    def read_labels(call, start, m, z, z_row, y, hot, weight, z_y):
-        """Find each example's class, its weights and its logit; return how many weigh 0."""
-        dead = 0
-        for lane in range(m):
-            index, onehot, w = target_of(call, start + lane, SOFT)
-            poke_int64(y, lane, index)
-            poke_float64(hot, lane, onehot)
-            poke_float64(weight, lane, w)
-            if not SOFT:
-                poke_float64(z_y, lane, np.float64(peek(z + max(index, 0) * z_row, lane)))
-            dead += 1 if w == 0.0 else 0
-        return dead
-
-    @register_jitable
-    def write_losses(call, start, m, largest, s, mass, dot, hot, weight, z_y, value):
-        """Compute the losses of a tile; return their sum."""
-        for lane in range(m):
-            at_label = load_float64(z_y, lane) if not SOFT else 0.0
-            all_mass = load_float64(mass, lane) if MASS else 0.0
-            all_dot = load_float64(dot, lane) if MASS else 0.0
-            log_s, top = log(load_float64(s, lane)), np.float64(load_real(largest, lane))
-            label, w = load_float64(hot, lane), load_float64(weight, lane)
-            v = example_loss(log_s, top, at_label, label, all_mass, all_dot, call.z_loss)
-            poke_float64(value, lane, v * w if w != 0.0 else 0.0)
-        total = 0.0
-        for lane in range(m):
-            total = running_sum(total, peek_float64(value, lane))
-        if PER_EXAMPLE:
-            for lane in range(m):
-                store_real(call.loss, start + lane, real(peek_float64(value, lane)))
-        return total
-
     @register_jitable(forceinline=True)
     def derivatives(p, mass, raw, slope, bend, factor, scale, cap):
         """(gradient, hessian) of a class of probability p that has the target `mass`."""
         by_z = slope * p - mass
-        chain = link_slope(raw, scale, cap)
-        second = slope * p * (type(p)(1) - p) + bend * p * p if HESS else by_z
-        bent = second * chain * chain + by_z * link_curvature(raw, scale, cap)
+        chain = link_slope(raw, scale, cap) if RAW else scale
+        if not HESS:
+            return by_z * (factor * chain), by_z
+        second = slope * p * (type(p)(1) - p) + bend * p * p
+        bent = second * chain * chain
+        if RAW:
+            bent += by_z * link_curvature(raw, scale, cap)
         return by_z * (factor * chain), bent * factor
 
     @register_jitable
-    def write_coefficients(
-        call, outer, start, m, largest, s, mass, hot, weight, inverse, slope, factor
-    ):
-        """Compute what the derivatives of each example are made with."""
-        chain = np.float64(link_slope(real(0), real(call.logit_scale), real(call.logit_softcap)))
+    def finish_examples(
+        call, start, m, largest, s, mass, dot, hot, weight, factor, z_y, raw_y, beside,
+        inverse, slope, entry, h_entry,
+    ):  # fmt: skip
+        """Compute the losses of a tile, and what its derivatives are made with.
+
+        Return the sum of the losses, and how many examples weigh 0.
+        """
+        scale, cap = np.float64(call.logit_scale), np.float64(call.logit_softcap)
+        bend = 2.0 * call.z_loss
+        losses, dead = 0.0, 0
         for lane in range(m):
-            label = load_float64(hot, lane)
+            label, w = load_float64(hot, lane) if not SOFT else 0.0, load_float64(weight, lane)
             all_mass = load_float64(mass, lane) if MASS else 0.0
-            total, w = load_float64(s, lane), load_float64(weight, lane)
-            by_lse = label + all_mass
-            if call.z_loss != 0.0:
-                top = np.float64(load_real(largest, lane))
-                by_lse = example_slope(log(total), top, label, all_mass, call.z_loss)
-            outside = outer * w * entry_of(call.u, start + lane)
-            coefficient = by_lse / total * (outside * chain) if ONE_FACTOR else 1.0 / total
-            poke(inverse, lane, real(coefficient))
-            poke_float64(slope, lane, by_lse)
-            poke_float64(factor, lane, outside)
+            all_dot = load_float64(dot, lane) if MASS else 0.0
+            total, top = load_float64(s, lane), load_real(largest, lane)
+            at_label = load_real(z_y, lane) if not SOFT else real(0)
+            log_s = log(total)
+            dead += 1 if w == 0.0 else 0
+            if LOSS:
+                v = example_loss(
+                    log_s, np.float64(top), np.float64(at_label), label,
+                    all_mass, all_dot, call.z_loss,
+                )  # fmt: skip
+                v = v * w if w != 0.0 else 0.0
+                losses = running_sum(losses, v)
+                if PER_EXAMPLE:
+                    store_real(call.loss, start + lane, real(v))
+            if KEEP:
+                by_lse = example_slope(log_s, np.float64(top), label, all_mass, call.z_loss)
+                f, each = load_float64(factor, lane), 1.0 / total
+                if not SOFT:
+                    # In float64: p - 1 cancels.
+                    p = np.float64(exp_nonpositive(at_label - top)) * each
+                    raw = np.float64(load_real(raw_y, lane)) if RAW else 0.0
+                    here = label + (load_float64(beside, lane) if MASS else 0.0)
+                    by_x, by_xx = derivatives(p, here, raw, by_lse, bend, f, scale, cap)
+                    poke(entry, lane, real(by_x))
+                    if HESS:
+                        poke(h_entry, lane, real(by_xx))
+                if ONE_FACTOR:
+                    each *= by_lse * (f * scale)
+                poke(inverse, lane, real(each))
+                poke_float64(slope, lane, by_lse)
+        return losses, dead
 
     @register_jitable
-    def scale_tile(classes, m, e, e_row, coefficient):
-        """Turn exponentials into the gradient, where that is a multiple of them."""
-        for c in range(classes):
-            line = e + c * e_row
-            for lane in range(m):
-                poke(line, lane, peek(line, lane) * load_real(coefficient, lane))
-
-    @register_jitable
-    def derive_tile(call, start, m, e, e_row, h, h_row, inverse, slope, factor, buffers):
-        """Turn exponentials into the gradient, and write the hessian beside it."""
+    def write_tile(call, start, m, tile, row, inverse, slope, factor, buffers):
+        """Write the derivatives of a tile, but for the entries of the class indices."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
         keep, spread = real(call.keep), real(call.spread)
         bend = real(2.0 * call.z_loss)
-        x_buffer = buffers + call.lanes * 8
+        width = call.lanes * 8
+        x_buffer, g_buffer, h_buffer = buffers + width, buffers + 2 * width, buffers + 3 * width
+        if ROWS and ONE_FACTOR:
+            for lane in range(m):
+                first = (start + lane) * call.classes
+                coefficient = load_real(inverse, lane)
+                for c in range(call.classes):
+                    store_x(call.g, first + c, peek(tile + c * row, lane) * coefficient)
+            return
         for c in range(call.classes):
-            t_line, weight = read_class(call, c, start, m, buffers)
-            x = call.x + c * call.x_step
-            x_line = fetch(x, call.x_layout, start, m, x_buffer) if RAW else x
-            line, h_line = e + c * e_row, h + c * h_row
-            for lane in range(m):
-                p = peek(line, lane) * load_real(inverse, lane)
-                mass = mass_on(t_line, lane, weight, keep, spread) if MASS else real(0)
-                raw = load_x(x_line, lane) if RAW else real(0)
-                by_lse, f = real(load_float64(slope, lane)), real(load_float64(factor, lane))
-                by_x, by_xx = derivatives(p, mass, raw, by_lse, bend, f, scale, cap)
-                poke(line, lane, by_x)
-                if HESS:
-                    poke(h_line, lane, by_xx)
-
-    @register_jitable
-    def keep_labels(m, e, e_row, y, p_y):
-        """Keep the exponential of each example's class."""
-        for lane in range(m):
-            poke_float64(p_y, lane, np.float64(peek(e + max(peek_int64(y, lane), 0) * e_row, lane)))
-
-    @register_jitable
-    def derive_labels(call, start, m, e, e_row, h, h_row, y, hot, p_y, s, slope, factor, buffer):
-        """Write the entry of each example's class, in float64: p - 1 cancels."""
-        scale, cap = np.float64(call.logit_scale), np.float64(call.logit_softcap)
-        keep, spread = real(call.keep), real(call.spread)
-        bend = 2.0 * call.z_loss
-        for lane in range(m):
-            c = peek_int64(y, lane)
-            if c >= 0:
-                p = peek_float64(p_y, lane) / peek_float64(s, lane)
-                mass = peek_float64(hot, lane)
-                if MASS:
-                    weight = load_real(call.class_weight_real, c) if CLASS_WEIGHT else real(1)
-                    mass += mass_on(buffer, lane, weight, keep, spread)
-                raw = 0.0
-                if RAW:
-                    x = call.x + c * call.x_step
-                    raw = np.float64(load_x(fetch(x, call.x_layout, start + lane, 1, buffer), 0))
-                by_lse, f = peek_float64(slope, lane), peek_float64(factor, lane)
-                by_x, by_xx = derivatives(p, mass, raw, by_lse, bend, f, scale, cap)
-                poke(e + c * e_row, lane, real(by_x))
-                if HESS:
-                    poke(h + c * h_row, lane, real(by_xx))
-
-    @register_jitable
-    def bury(classes, m, e, e_row, h, h_row, weight):
-        """Write the derivatives of examples that weigh 0, whose logits may hold nan."""
-        for lane in range(m):
-            if peek_float64(weight, lane) == 0.0:
-                for c in range(classes):
-                    poke(e + c * e_row, lane, real(0))
+            x, g, h = call.x, call.g, call.h
+            if ROWS:
+                first = (start * call.classes + c) * x_size
+                x_line, g_line, h_line, step = x + first, g + first, h + first, call.classes
+            else:
+                x, g, h = x + c * call.x_step, g + c * call.g_step, h + c * call.h_step
+                x_line = fetch(x, call.x_layout, start, m, x_buffer) if RAW else x
+                g_line = place(g, call.g_layout, start, m, g_buffer) if GRAD else g
+                h_line = place(h, call.h_layout, start, m, h_buffer) if HESS else h
+                step = 1
+            line = tile + c * row
+            if ONE_FACTOR:
+                for lane in range(m):
+                    store_x(g_line, lane, load_real(line, lane) * load_real(inverse, lane))
+            else:
+                t_line, t_step, weight = read_class(call, c, start, m, buffers)
+                for lane in range(m):
+                    p = load_real(line, lane) * load_real(inverse, lane)
+                    mass = mass_on(t_line, lane * t_step, weight, keep, spread) if MASS else real(0)
+                    raw = load_x(x_line, lane * step) if RAW else real(0)
+                    by_lse, f = real(load_float64(slope, lane)), real(load_float64(factor, lane))
+                    by_x, by_xx = derivatives(p, mass, raw, by_lse, bend, f, scale, cap)
+                    if GRAD:
+                        store_x(g_line, lane * step, by_x)
                     if HESS:
-                        poke(h + c * h_row, lane, real(0))
+                        store_x(h_line, lane * step, by_xx)
+            if not ROWS:
+                if GRAD:
+                    deliver(g_line, g, call.g_layout, start, m, g_buffer)
+                if HESS:
+                    deliver(h_line, h, call.h_layout, start, m, h_buffer)
 
     @register_jitable
-    def write_tile(classes, m, tile, row, to, step, layout, start, buffer):
-        """Bring a tile of derivatives to where it belongs."""
-        for c in range(classes):
-            line = place(to + c * step, layout, start, m, buffer)
+    def write_entry(call, c, i, by_x, by_xx):
+        """Write the derivatives of class c of example i."""
+        if ROWS:
+            g = call.g + (i * call.classes + c) * x_size
+            h = call.h + (i * call.classes + c) * x_size
+        else:
+            g = call.g + c * call.g_step + (offset_of(call.g_layout, i, x_size) if GRAD else 0)
+            h = call.h + c * call.h_step + (offset_of(call.h_layout, i, x_size) if HESS else 0)
+        if GRAD:
+            store_x(g, 0, by_x)
+        if HESS:
+            store_x(h, 0, by_xx)
+
+    @register_jitable
+    def write_labels(call, start, m, y, entry, h_entry, weight, dead):
+        """Write the entry of each example's own class, and 0 for those that weigh 0.
+
+        The latter may hold a nan.
+        """
+        if not SOFT:
             for lane in range(m):
-                store_x(line, lane, peek(tile + c * row, lane))
-            deliver(line, to + c * step, layout, start, m, buffer)
+                by_xx = peek(h_entry, lane) if HESS else real(0)
+                write_entry(call, peek_int64(y, lane), start + lane, peek(entry, lane), by_xx)
+        if dead > 0:
+            for lane in range(m):
+                if peek_float64(weight, lane) == 0.0:
+                    for c in range(call.classes):
+                        write_entry(call, c, start + lane, real(0), real(0))
 
     def softmax_lanes(record, chunk, slot):
         """Compute a chunk of examples, tile by tile; return the sum of their losses."""
         call, outer, first, last = read_chunk(record, chunk, slot)
         classes, lanes = call.classes, call.lanes
-        line, row = lanes * 8, lanes * size
-        scratch = np.empty((2 if HESS else 1) * classes * row + 16 * line, np.uint8)
-        tile = address_of(scratch)
-        h = tile + classes * row if HESS else tile
-        lines = h + classes * row
-        s, mass, dot, hot = lines, lines + line, lines + 2 * line, lines + 3 * line
-        weight, z_y, value, p_y = (
-            lines + 4 * line,
-            lines + 5 * line,
-            lines + 6 * line,
-            lines + 7 * line,
-        )
-        y, largest, part, inverse = (
-            lines + 8 * line,
-            lines + 9 * line,
-            lines + 10 * line,
-            lines + 11 * line,
-        )
-        slope, factor = lines + 12 * line, lines + 13 * line
-        buffers = lines + 14 * line
+        # A power of 2 from line to line would make them compete for the same cache sets.
+        line, row = lanes * 8, lanes * size + 64
+        tile = allocate(classes * row + 20 * line)
+        s = tile + classes * row
+        mass, dot, hot, weight = s + line, s + 2 * line, s + 3 * line, s + 4 * line
+        z_y, raw_y, y = s + 5 * line, s + 6 * line, s + 7 * line
+        largest, part, inverse = s + 8 * line, s + 9 * line, s + 10 * line
+        slope, factor, beside = s + 11 * line, s + 12 * line, s + 13 * line
+        entry, h_entry, buffers = s + 14 * line, s + 15 * line, s + 16 * line
         total = 0.0
         for start in range(first, last, lanes):
             m = min(lanes, last - start)
-            z, z_row = np.int64(0), call.x_step
-            if AS_GIVEN:
-                z = line_at(call.x, call.x_layout, start, m)
-            if z == 0:
-                read_tile(call, start, m, tile, row, buffers)
-                z, z_row = tile, row
-            e, e_row = np.int64(0), call.g_step
-            if IN_GRADIENT:
-                e = line_at(call.g, call.g_layout, start, m)
-            in_place = e != 0
-            if not in_place:
-                e, e_row = tile, row
-            find_largest(classes, m, z, z_row, largest)
-            dead = read_labels(call, start, m, z, z_row, y, hot, weight, z_y)
+            read_tile(call, start, m, tile, row, buffers)
+            find_largest(classes, m, tile, row, largest)
+            read_weights(call, outer, start, m, largest, y, hot, weight, factor)
+            if not SOFT:
+                read_labels(call, start, m, tile, row, y, hot, z_y, raw_y, beside)
             if MASS:
-                weigh(call, start, m, z, z_row, largest, mass, dot, buffers)
-            exponentiate(classes, m, z, z_row, e, e_row, largest, part, s)
-            if LOSS:
-                total += write_losses(
-                    call, start, m, largest, s, mass, dot, hot, weight, z_y, value
-                )
+                weigh(call, start, m, tile, row, largest, mass, dot, buffers)
+            for run in range(0, classes, SUM_RUN):
+                end = min(classes, run + SUM_RUN)
+                exponentiate(run, end, m, tile, row, largest, part, s)
+            losses, dead = finish_examples(
+                call, start, m, largest, s, mass, dot, hot, weight, factor, z_y, raw_y, beside,
+                inverse, slope, entry, h_entry,
+            )  # fmt: skip
+            total += losses
             if KEEP:
-                write_coefficients(
-                    call, outer, start, m, largest, s, mass, hot, weight, inverse, slope, factor
-                )
-                if not SOFT:
-                    keep_labels(m, e, e_row, y, p_y)
-                if ONE_FACTOR:
-                    scale_tile(classes, m, e, e_row, inverse)
-                else:
-                    derive_tile(call, start, m, e, e_row, h, row, inverse, slope, factor, buffers)
-                if not SOFT:
-                    derive_labels(
-                        call, start, m, e, e_row, h, row, y, hot, p_y, s, slope, factor, buffers
-                    )
-                if dead > 0:
-                    bury(classes, m, e, e_row, h, row, weight)
-                if GRAD and not in_place:
-                    write_tile(
-                        classes, m, e, e_row, call.g, call.g_step, call.g_layout, start, buffers
-                    )
-                if HESS:
-                    write_tile(
-                        classes, m, h, row, call.h, call.h_step, call.h_layout, start, buffers
-                    )
-        keep_alive(scratch)
+                write_tile(call, start, m, tile, row, inverse, slope, factor, buffers)
+                write_labels(call, start, m, y, entry, h_entry, weight, dead)
+        release(tile)
         return total
 
     return softmax_lanes

@@ -19,9 +19,9 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
-from fastloss.cpu.memory import STORAGE, address_of, keep_alive, offset_of
+from fastloss.cpu.ir import allocate, release, running_max, running_sum
+from fastloss.cpu.memory import STORAGE, offset_of
 from fastloss.cpu.variant import ClassVariant
-from fastloss.cpu.vector import running_max, running_sum
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive
 from fastloss.losses.softmax import (
@@ -121,9 +121,12 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     def derivatives(p, mass, raw, slope, bend, factor, scale, cap):
         """(gradient, hessian) of a class of probability p that has the target `mass`."""
         by_z = slope * p - mass
-        chain = link_slope(raw, scale, cap)
-        second = slope * p * (type(p)(1) - p) + bend * p * p if HESS else by_z
-        bent = second * chain * chain + by_z * link_curvature(raw, scale, cap)
+        chain = link_slope(raw, scale, cap) if RAW else scale
+        if not HESS:
+            return by_z * (factor * chain), by_z
+        bent = (slope * p * (type(p)(1) - p) + bend * p * p) * chain * chain
+        if RAW:
+            bent += by_z * link_curvature(raw, scale, cap)
         return by_z * (factor * chain), bent * factor
 
     @register_jitable
@@ -165,8 +168,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         blocks = (classes + BLOCK - 1) // BLOCK
         block = min(classes, BLOCK)
         row = 0 if IN_GRADIENT or not KEEP else classes
-        scratch = np.empty((blocks + row) * size, np.uint8)
-        tops = address_of(scratch)  # (blocks,), what each block is measured from
+        tops = allocate((blocks + row) * size)  # (blocks,), what each block is measured from
         e = tops + blocks * size  # (C,), exponentials
         coming = real(-np.inf)  # maximum of the block that comes next, if it is ...
         prepared = np.int64(-1)  # ... the first of this row
@@ -246,8 +248,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                     if behind != 0.0:
                         inverse *= math.exp(behind)
                     if ONE_FACTOR:
-                        chain = np.float64(link_slope(real(0), scale, cap))
-                        coefficient = real(slope * inverse * (factor * chain))
+                        coefficient = real(slope * inverse * (factor * call.logit_scale))
                         scale_in_place(g + start * size, n, coefficient)
                     else:
                         # With e for g, LLVM sees that the two never collide.
@@ -271,7 +272,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                         store_x(g, y, real(by_x))
                     if HESS:
                         store_x(h, y, real(by_xx))
-        keep_alive(scratch)
+        release(tops)
         return total
 
     return softmax_rows

@@ -21,7 +21,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 def make_peer(inputs: Inputs) -> Peer:
     """Return the jitted loss, and the jitted loss with its gradient."""
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
     rows = _function(inputs)
     wide = np.dtype(np.float32) if inputs.predictions.dtype.itemsize == 2 else None
 
@@ -35,10 +35,8 @@ def make_peer(inputs: Inputs) -> Peer:
     p = jax.device_put(inputs.predictions, cpu)
     t = jax.device_put(inputs.targets.astype(np.int32) if indices else inputs.targets, cpu)
     forward, gradient = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
-    return Peer(
-        lambda: jax.block_until_ready(forward(p, t)),
-        lambda: jax.block_until_ready(gradient(p, t)),
-    )
+    wait: Callable[[Any], Any] = jax.block_until_ready
+    return Peer(lambda: wait(forward(p, t)), lambda: wait(gradient(p, t)))
 
 
 def _function(inputs: Inputs) -> Callable[[Any, Any], Any]:
