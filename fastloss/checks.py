@@ -282,26 +282,27 @@ def real_of(predictions: Array) -> np.dtype[Any]:
 
 def check_overlap(operands: Operands) -> None:
     """Refuse an `out` that is read-only, or that shares memory with an input it is not."""
-    outs = [a for a in (operands.grad_out, operands.hess_out) if a is not None]
-    inputs = {
-        "targets": operands.targets,
-        "sample_weight": operands.sample_weight,
-        "grad_output": operands.grad_output,
-        **operands.array_options,
-    }
-    for out in outs:
+    grad, hess = operands.grad_out, operands.hess_out
+    for out in (grad, hess):
+        if out is None:
+            continue
         if not out.flags.writeable:
             raise ValueError("out is read-only; pass a writable array")
-        for role, array in inputs.items():
+        for role, array in (
+            ("targets", operands.targets),
+            ("sample_weight", operands.sample_weight),
+            ("grad_output", operands.grad_output),
+            *operands.array_options.items(),
+        ):
             if array is not None and _overlap(out, array):
                 raise ValueError(f"out shares memory with {role}; pass an array of its own")
         p = operands.predictions
-        if not _same(out, p) and _overlap(out, p):
+        if out is not p and _overlap(out, p) and not _same(out, p):
             raise ValueError(
                 "out shares memory with predictions without being the same array; pass "
                 "out=predictions to work in place, or an array of its own"
             )
-    if len(outs) == 2 and _overlap(*outs):
+    if grad is not None and hess is not None and _overlap(grad, hess):
         raise ValueError("out: gradient and hessian share memory; pass two arrays")
 
 
