@@ -53,6 +53,7 @@ class Case:
 
     @property
     def over_classes(self) -> bool:
+        """Whether the loss has a class axis."""
         return self.loss == "cross_entropy"
 
     @property
@@ -62,6 +63,7 @@ class Case:
 
     @property
     def size(self) -> int:
+        """Elements of the predictions."""
         return math.prod(self.shape)
 
 

@@ -5,6 +5,8 @@ All see arrays as 64-bit integers: the bytes of any dtype.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import get_num_threads, njit, prange
@@ -18,12 +20,12 @@ CHUNK = 32768
 LANES = 8
 
 
-def threads():
+def threads() -> int:
     """Return how many threads the limits and fastloss use; the peers are given as many."""
-    return get_num_threads()
+    return int(get_num_threads())
 
 
-def as_words(array):
+def as_words(array: Any) -> Any:
     """Return the bytes of a contiguous array as 64-bit integers; None if they are no multiple."""
     return array.reshape(-1).view(np.int64) if array.nbytes % 8 == 0 else None
 

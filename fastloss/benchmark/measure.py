@@ -18,6 +18,9 @@ Name = TypeVar("Name", bound=Hashable)
 SHORTEST_ROUND = 2e-3
 FEWEST_ROUNDS, MOST_ROUNDS = 7, 40
 
+#: Seconds beyond which a slow contestant has fewer rounds than that, though never fewer than 3.
+PATIENCE = 4.0
+
 #: Seconds after which what still runs in other threads is taken as there to stay.
 LONGEST_WAIT = 0.03
 
@@ -32,11 +35,12 @@ class Timing:
 
     @property
     def median(self) -> float:
+        """The figure that is quoted."""
         return statistics.median(self.samples)
 
 
 def measure(contestants: Mapping[Name, Contestant], seconds: float) -> dict[Name, Timing]:
-    """Time every contestant for about `seconds`, in at least `FEWEST_ROUNDS` rounds.
+    """Time every contestant for about `seconds`, in `FEWEST_ROUNDS` or more.
 
     All are warmed up first. Then rounds are gone through in which each has one turn, in an
     order drawn anew, so that whatever else the machine does meets all of them alike and none
@@ -47,15 +51,19 @@ def measure(contestants: Mapping[Name, Contestant], seconds: float) -> dict[Name
     for name, call in contestants.items():
         once = warm_up(call)
         repeats[name] = max(1, round(SHORTEST_ROUND / once))
-        # A turn of short calls is preceded by as many untimed ones: see `_turn`.
-        wanted = seconds / (once * repeats[name])
-        turns[name] = int(min(max(wanted, FEWEST_ROUNDS), MOST_ROUNDS))
+        turns[name] = rounds_of(once * repeats[name], seconds)
     samples: dict[Name, list[float]] = {name: [] for name in contestants}
     with _without_garbage_collection():
         for order in schedule(turns):
             for name in order:
                 samples[name].append(_turn(contestants[name], repeats[name]))
     return {name: Timing(tuple(values), repeats[name]) for name, values in samples.items()}
+
+
+def rounds_of(turn: float, seconds: float) -> int:
+    """Return how many turns of that length a contestant has in about `seconds`."""
+    fewest = min(FEWEST_ROUNDS, max(3, PATIENCE / turn))
+    return int(min(max(seconds / turn, fewest), MOST_ROUNDS))
 
 
 def schedule(turns: Mapping[Name, int], seed: int = 0) -> Iterator[list[Name]]:
@@ -72,7 +80,7 @@ def warm_up(call: Contestant, least: float = 0.02) -> float:
     """Call until compilation, allocation and caches have settled; return a call's seconds."""
     call()
     times: list[float] = []
-    while len(times) < 2 or sum(times) < least:
+    while sum(times) < least:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)

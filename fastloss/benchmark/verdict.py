@@ -24,6 +24,7 @@ class Verdict:
 
     @property
     def hit(self) -> bool:
+        """Whether the target was reached."""
         # Rounded as printed: what reads as the target has reached it.
         measured = float(f"{self.measured:.3g}")
         return measured >= self.target if self.at_least else measured <= self.target

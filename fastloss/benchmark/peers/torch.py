@@ -28,12 +28,13 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
 def function_of(inputs: Inputs) -> Callable[[Any, Any], Any]:
     """Return PyTorch's function for the case."""
     function = FUNCTIONS[inputs.case.loss]
-    if inputs.case.over_classes and inputs.case.dtype == "float16":
-        # Its sum over the batch is made in float16, which ends at 65504. Where it could get
-        # there users widen the logits, as `torch.autocast` does.
-        if 2 * inputs.examples * math.log(inputs.case.shape[1]) > np.finfo(np.float16).max:
-            return lambda p, t: function(p.float(), t if t.dtype == torch.int64 else t.float())
-    return function
+    if not (inputs.case.over_classes and inputs.case.dtype == "float16"):
+        return function
+    # PyTorch adds up the losses in float16, which ends at 65504. Where the sum could get
+    # there users widen the logits, as `torch.autocast` does.
+    if 2 * inputs.examples * math.log(inputs.case.shape[1]) < np.finfo(np.float16).max:
+        return function
+    return lambda p, t: function(p.float(), t if t.dtype == torch.int64 else t.float())
 
 
 def make_eager(inputs: Inputs) -> Peer:
