@@ -6,7 +6,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 ENVIRONMENT := PYTHON="$(PYTHON)" sh tools/environment.sh "$(VENV)"
 
-.PHONY: help demo test test-gpu lint bench bench-gpu clean
+.PHONY: help demo test test-gpu lint bench bench-gpu report clean
 
 help:
 	@echo "make demo    train four small networks on handwritten digits, draw build/demo.png"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint    check format, lint and types"
 	@echo "make bench   time fastloss beside its peers and the memory's limits"
 	@echo "make bench-gpu  time the GPU beside its peers and a copy of its memory"
+	@echo "make report  put the results of make bench into the README, as a table and two plots"
 	@echo "make clean   remove the environment and everything built"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter (3.10 or newer)."
@@ -40,7 +41,11 @@ lint:
 
 bench:
 	@$(ENVIRONMENT) bench
-	@$(RUN) -m pytest bench $(PYTEST_ARGS)
+	@$(RUN) -m pytest bench -v --show-capture=no $(PYTEST_ARGS)
+
+report:
+	@$(ENVIRONMENT) bench
+	@$(RUN) -m bench.report
 
 bench-gpu:
 	@$(ENVIRONMENT) test

@@ -10,12 +10,22 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastloss.cpu.ir import F32, F64, I8, I16, I32, I64, out_of_line
-
-__all__ = ["out_of_line"]
+from fastloss.cpu.ir import F32, F64, I8, I16, I32, I64
 
 #: Bytes that one wide load or store moves.
 WIDE = 16
+
+
+@intrinsic
+def out_of_line(typingctx):
+    """Mark the function that calls this as one to keep small and call, not to inline."""
+
+    def codegen(context, builder, signature, args):
+        for attribute in ("noinline", "optsize"):
+            builder.function.attributes.add(attribute)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 def asm(builder, text, constraints, result, args, *, side_effect=False):
