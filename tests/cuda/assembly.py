@@ -43,10 +43,27 @@ def pretend_device(device, patch):
             patch(module, "get_current_device", lambda: device)
 
 
-def compile_ptx(kernel, capability, monkeypatch) -> str:
-    """PTX of a kernel."""
-    pretend_device(SimpleNamespace(compute_capability=capability, id=0), monkeypatch.setattr)
-    return kernel.ptx(capability)
+def compile_ptx(kernel, monkeypatch, capabilities=ARCHITECTURES) -> dict:
+    """PTX of a kernel for each architecture.
+
+    Compiled as in a call for the first one; the others come from the same intermediate code,
+    which spares most of the time.
+    """
+    from numba.cuda.codegen import CUDACodeLibrary
+
+    first, *others = capabilities
+    pretend_device(SimpleNamespace(compute_capability=first, id=0), monkeypatch.setattr)
+    libraries, get = [], CUDACodeLibrary.get_asm_strs
+
+    def remember(library, cc=None):
+        libraries.append(library)
+        return get(library, cc)
+
+    monkeypatch.setattr(CUDACodeLibrary, "get_asm_strs", remember)
+    made = {first: kernel.ptx(first)}
+    for capability in others:
+        (made[capability],) = get(libraries[-1], capability)
+    return made
 
 
 @dataclass(frozen=True)

@@ -112,19 +112,20 @@ def builds():
 BUILDS = tuple(builds())
 
 
-def check(build, capability, monkeypatch, folder):
+def check(build, monkeypatch, folder):
     """Compile and assemble: nothing is spilled, enough threads fit, 16 bytes move at a time."""
     kernel = build.make()
-    ptx = assembly.compile_ptx(kernel, capability, monkeypatch)
-    assembled = assembly.assemble(ptx, capability, folder)
-    assert assembled.spills == 0
-    assert assembled.registers <= (LEAN if kernel.lean else FULL)
-    assert assembled.registers * kernel.threads <= REGISTERS
-    assert assembled.shared <= 48 * 1024
-    # No sum of floats whose order is left to chance.
-    assert not assembly.count(ptx, r"(atom|red)\.")
-    if build.wide:
-        loads = WIDE_LOAD.get(build.dtype, r"v4\.(u32|b32)")
-        stores = WIDE_STORE.get(build.dtype, r"v4\.b32")
-        assert assembly.count(ptx, rf"ld\.global\.{loads}") > 0
-        assert assembly.count(ptx, rf"st\.global\.cs\.{stores}") > 0 or not build.writes
+    for capability, ptx in assembly.compile_ptx(kernel, monkeypatch).items():
+        assert f".target sm_{capability[0]}{capability[1]}" in ptx
+        assembled = assembly.assemble(ptx, capability, folder)
+        assert assembled.spills == 0
+        assert assembled.registers <= (LEAN if kernel.lean else FULL)
+        assert assembled.registers * kernel.threads <= REGISTERS
+        assert assembled.shared <= 48 * 1024
+        # No sum of floats whose order is left to chance.
+        assert not assembly.count(ptx, r"(atom|red)\.")
+        if build.wide:
+            loads = WIDE_LOAD.get(build.dtype, r"v4\.(u32|b32)")
+            stores = WIDE_STORE.get(build.dtype, r"v4\.b32")
+            assert assembly.count(ptx, rf"ld\.global\.{loads}") > 0
+            assert assembly.count(ptx, rf"st\.global\.cs\.{stores}") > 0 or not build.writes

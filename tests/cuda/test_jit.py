@@ -19,7 +19,7 @@ def compile_for(capability, function, signature, monkeypatch) -> str:
         def ptx(self, cc):
             return cuda.compile(function, signature, device=False, abi="numba", cc=cc)[0]
 
-    return assembly.compile_ptx(Own(), capability, monkeypatch)
+    return assembly.compile_ptx(Own(), monkeypatch, [capability])[capability]
 
 
 @each("dtype", ["float32", "float64"])

@@ -21,7 +21,7 @@ def one_of_each_record():
 def test_parameters_are_the_fields_of_the_record(build, monkeypatch):
     """They are handed to the driver in this order, 64 bits each, without a look at their types."""
     kernel = build.make()
-    ptx = assembly.compile_ptx(kernel, (9, 0), monkeypatch)
+    ptx = assembly.compile_ptx(kernel, monkeypatch)[9, 0]
     kinds = get_type_hints(kernel.record).values()
     assert assembly.parameters(ptx) == ["f64" if k is float else "u64" for k in kinds] or (
         assembly.parameters(ptx) == ["b64"] * len(kinds)

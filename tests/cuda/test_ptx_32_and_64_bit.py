@@ -1,4 +1,4 @@
-"""Every family of kernels and every dtype, compiled and assembled for sm_90; needs no GPU."""
+"""Kernels of 32- and 64-bit dtypes, compiled and assembled for sm_80 and sm_90, without a GPU."""
 
 import pytest
 
@@ -9,6 +9,6 @@ from tests.helpers import each
 pytestmark = pytest.mark.skipif(assembly.missing() is not None, reason=assembly.missing() or "")
 
 
-@each("build", BUILDS)
+@each("build", [build for build in BUILDS if build.dtype not in ("float16", "bfloat16")])
 def test_kernel(build, monkeypatch, tmp_path):
-    check(build, (9, 0), monkeypatch, tmp_path)
+    check(build, monkeypatch, tmp_path)
