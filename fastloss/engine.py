@@ -58,7 +58,9 @@ def evaluate(
 
     key = (
         device, spec, want, reduction, p.dtype, p.shape, p.strides, t.dtype, t.shape, t.strides,
-        signature(w), signature(u), signature(grad_out), signature(hess_out), scalars,
+        None if w is None else signature(w), None if u is None else signature(u),
+        None if grad_out is None else signature(grad_out),
+        None if hess_out is None else signature(hess_out), scalars,
         tuple([(name, signature(a)) for name, a in arrays.items()]) if arrays else None,
     )  # fmt: skip
     try:
@@ -107,9 +109,9 @@ def make_plan(
     return plan
 
 
-def signature(array: Array | None) -> tuple[Any, ...] | None:
+def signature(array: Array) -> tuple[Any, ...]:
     """What a plan depends on in an array."""
-    return None if array is None else (array.dtype, array.shape, array.strides)
+    return array.dtype, array.shape, array.strides
 
 
 # --- arguments --------------------------------------------------------------------------

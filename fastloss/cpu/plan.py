@@ -57,10 +57,11 @@ def address_of_bytes(packed: bytes) -> int:
     return id(packed) + _BYTES_OFFSET
 
 
-def packer(record: type) -> Callable[..., bytes]:
-    """Return the function that packs the fields of a NamedTuple of ints and floats."""
-    kinds = ("d" if kind is float else "q" for kind in get_type_hints(record).values())
-    return struct.Struct("=" + "".join(kinds)).pack
+def packers(record: type, addresses: int) -> tuple[Callable[..., bytes], Callable[..., bytes]]:
+    """Return what packs the first fields of a NamedTuple of ints and floats, and the rest."""
+    kinds = ["d" if kind is float else "q" for kind in get_type_hints(record).values()]
+    first, rest = "".join(kinds[:addresses]), "".join(kinds[addresses:])
+    return struct.Struct("=" + first).pack, struct.Struct("=" + rest).pack
 
 
 class CpuPlan:
@@ -74,6 +75,7 @@ class CpuPlan:
     def __init__(self, request: Request, operands: Operands, loss_shape: tuple[int, ...]) -> None:
         self.want = request.want
         self.real = real_of(operands.predictions)
+        self.real_size = self.real.itemsize
         self.per_example = request.reduction == "none"
         self.mean = request.reduction == "mean"
         self.loss_shape = loss_shape
@@ -97,10 +99,10 @@ class CpuPlan:
         The sum of the losses is divided by `divisor`, nan for the sum of the weights.
         """
         prepare = 0 if self.prepare is None else self.prepare.address
+        where = 0 if total is None or self.per_example else address(total)
         return launch(
             self.chunks, prepare, self.prepare_chunks, self.compute.address, self.chunks,
-            address_of_bytes(record), divisor, upstream,
-            address_or_null(None if self.per_example else total), self.real.itemsize,
+            address_of_bytes(record), divisor, upstream, where, self.real_size,
         )  # fmt: skip
 
     def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
