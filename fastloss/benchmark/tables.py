@@ -74,6 +74,21 @@ def case_line(figures: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+#: Share of the cores' time from which on a measurement counts as disturbed.
+DISTURBED = 0.05
+
+
+def disturbed(measured: Measured, cases: Iterable[Case]) -> list[str]:
+    """Return a line per case during which the machine did much else."""
+    lines = []
+    for case in cases:
+        figures = measured.get(str(case), {})
+        others, stolen = figures.get("others") or 0.0, figures.get("stolen") or 0.0
+        if others + stolen > DISTURBED:
+            lines.append(f"{case}: {others:.0%} of the cores to others, {stolen:.0%} stolen")
+    return lines
+
+
 def left_out(measured: Measured, cases: Iterable[Case]) -> list[str]:
     """Return a line per peer and reason: which cases it has no time in."""
     reasons: dict[tuple[str, str], list[str]] = {}
