@@ -41,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0.0,
         help="time of each contestant in a case (default: by the case's size)",
     )
+    parser.addoption(
+        "--results",
+        metavar="FILE",
+        help="add the results to this file, also those of a part (default: the file of this "
+        "machine in bench/results, written by a whole run that passed)",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -53,6 +59,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_deselected(items: list[pytest.Item]) -> None:
     if items:
         items[0].config.stash[_partial] = True
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    files = {item.path for item in session.items}
+    if not files.issuperset(HERE.glob("test_*.py")):
+        session.config.stash[_partial] = True
 
 
 @pytest.fixture(scope="session")
@@ -99,10 +111,14 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     if not found:
         return
     write_summary(terminalreporter, found)
+    terminalreporter.section("fastloss: results")
+    chosen, path = config.getoption("--results"), found.path
     whole = not config.stash[_partial] and exitstatus == pytest.ExitCode.OK
-    path = found.path
-    if whole:
-        found.save()
+    if chosen:
+        found.save(Path(chosen), onto=True)
+        terminalreporter.write_line(f"added to {chosen}")
+    elif whole:
+        found.save(path)
         terminalreporter.write_line(f"written to {os.path.relpath(path)}")
     else:
         terminalreporter.write_line(

@@ -24,10 +24,13 @@ class Results(dict[str, Any]):
         """The file of this machine."""
         return FOLDER / f"{machine.name()}.json"
 
-    def save(self) -> None:
-        """Write the file of this machine anew."""
-        self.path.parent.mkdir(exist_ok=True)
-        self.path.write_text(json.dumps({**machine.describe(), **self}, indent=1) + "\n")
+    def save(self, path: Path, *, onto: bool = False) -> None:
+        """Write the file anew, or lay these figures over those it has."""
+        merged = load(path) if onto and path.exists() else {}
+        for name, section in self.items():
+            merged[name] = {**merged.get(name, {}), **section}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**merged, **machine.describe()}, indent=1) + "\n")
 
 
 def load(path: Path) -> dict[str, Any]:

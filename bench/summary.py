@@ -18,6 +18,7 @@ def write_summary(terminal: Any, results: Mapping[str, Any]) -> None:
         ("a fresh process", tables.align(list(start_rows(results)), left=2)),
         ("peak memory beyond the inputs", tables.align(list(memory_rows(results)), left=2)),
         ("scaling", tables.align(list(scaling_rows(results)), left=2)),
+        ("disturbed measurements", tables.disturbed(cases, CASES)),
         ("peers left out", tables.left_out(cases, CASES)),
     ):
         terminal.section(f"fastloss: {title}")

@@ -43,20 +43,25 @@ def allowed(inputs: Inputs) -> Mapping[str, int]:
     return {FORWARD: forward, GRADIENT: gradient, GRADIENT_OUT: 0, IN_PLACE: 0}
 
 
-def contestant(inputs: Inputs, who: str) -> Callable[[], object]:
+def peak(inputs: Inputs, who: str) -> int:
     if who == IN_PLACE:
         p = inputs.predictions
         in_place = Inputs(inputs.case, p, inputs.targets, p, inputs.threads)
-        return contest.our_calls(in_place)[GRADIENT_OUT]
+        return memory.peak_beyond_inputs(contest.our_calls(in_place)[GRADIENT_OUT])
     calls: Mapping[str, Callable[[], object]] = contest.our_calls(inputs)
-    return calls[who] if who in calls else PEERS[who].make(inputs).gradient
+    if who in calls:
+        return memory.peak_beyond_inputs(calls[who])
+    peer = PEERS[who].make(inputs)
+    if not peer.allocates:
+        raise Unsupported("writes into arrays that it is given")
+    return memory.peak_beyond_inputs(peer.gradient, peer.forget)
 
 
 def child(case_index: int, who: str) -> None:
     """Print the peak; what `measure` runs in a process of its own."""
     inputs = draw(CASES[case_index], threads())
     try:
-        print(json.dumps(memory.peak_beyond_inputs(contestant(inputs, who))))
+        print(json.dumps(peak(inputs, who)))
     except Unsupported as reason:
         print(json.dumps(str(reason)))
 

@@ -18,6 +18,7 @@ Call = Literal["forward", "gradient", "gradient, out="]
 FORWARD: Call = "forward"
 GRADIENT: Call = "gradient"
 GRADIENT_OUT: Call = "gradient, out="
+CALLS = (FORWARD, GRADIENT, GRADIENT_OUT)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import fastloss as fl
 from fastloss.benchmark import limits
 from fastloss.benchmark.cases import FORWARD, GRADIENT, GRADIENT_OUT, Call, Case
 from fastloss.benchmark.inputs import Inputs, draw
+from fastloss.benchmark.machine import Disturbance
 from fastloss.benchmark.measure import Contestant, Timing, measure
 from fastloss.benchmark.peers import PEERS, Peer, gather
 from fastloss.dtypes import EPS, real_dtype
@@ -42,6 +43,8 @@ class Outcome:
     """Peers without a time, and why."""
     disagreeing: Mapping[str, str]
     """Peers whose result is another than ours, and by how much; they have no time either."""
+    disturbance: Disturbance
+    """What else the machine did meanwhile."""
 
     def as_json(self) -> dict[str, Any]:
         """Return what the results file keeps: medians in microseconds, by whom and what."""
@@ -50,7 +53,13 @@ class Outcome:
         for (who, what), timing in self.timings.items():
             medians.setdefault(who, {})[what] = float(f"{timing.median * 1e6:.5g}")
             rounds.setdefault(who, {})[what] = len(timing.samples)
-        return {"us": medians, "rounds": rounds, "left_out": {**self.left_out, **self.disagreeing}}
+        return {
+            "us": medians,
+            "rounds": rounds,
+            "left_out": {**self.left_out, **self.disagreeing},
+            "others": self.disturbance.others,
+            "stolen": self.disturbance.stolen,
+        }
 
 
 def run(case: Case, seconds: float, peers: Sequence[str] = tuple(PEERS)) -> Outcome:
@@ -73,8 +82,9 @@ def run(case: Case, seconds: float, peers: Sequence[str] = tuple(PEERS)) -> Outc
     with ExitStack() as stack:
         for peer in ready.values():
             stack.enter_context(peer.while_timed())
+        disturbance = stack.enter_context(Disturbance())
         timings = measure(contestants, seconds)
-    return Outcome(case, timings, left_out, disagreeing)
+    return Outcome(case, timings, left_out, disagreeing, disturbance)
 
 
 def our_calls(inputs: Inputs) -> dict[Call, Contestant]:
@@ -131,9 +141,9 @@ def difference(
         if not abs(theirs - ours) <= tolerance * abs(ours):
             return f"its loss is {theirs:.8g}, not {ours:.8g}"
     ours, theirs = _as_float(expected[1]), _as_float(both[1])
-    gap = np.abs(ours - theirs).max() / np.abs(ours).max()
-    if not gap <= stored + eps * ROUNDINGS:
-        return f"its gradient is off by {gap:.1e} of the largest element"
+    gap, largest = np.abs(ours - theirs).max(), np.abs(ours).max()
+    if not gap <= largest * (stored + eps * ROUNDINGS):  # a nan is off as well
+        return f"its gradient is off by {gap:.1e} where the largest element is {largest:.1e}"
     return None
 
 

@@ -15,13 +15,14 @@ def can_measure() -> bool:
     return _STATUS.exists() and _RESET.exists()
 
 
-def peak_beyond_inputs(call: Contestant) -> int:
+def peak_beyond_inputs(call: Contestant, forget: Contestant = lambda: None) -> int:
     """Return the bytes by which the resident memory grows at most during a call.
 
-    Called after warm-up, in a process that does nothing else.
+    For a process that does nothing else. `forget` drops what a call leaves behind.
     """
     for _ in range(3):
         call()
+    forget()
     gc.collect()
     _RESET.write_text("5")  # the high-water mark starts again from what is resident now
     before = _kilobytes("VmRSS")

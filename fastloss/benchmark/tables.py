@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fastloss.benchmark.cases import Case
+from fastloss.benchmark.cases import CALLS, GRADIENT, GRADIENT_OUT, Case
 from fastloss.benchmark.contest import LIMIT, OURS
+from fastloss.benchmark.peers import PEERS
 from fastloss.benchmark.verdict import Judged, Measured, Verdict
 
 NOTHING = "-"
@@ -63,15 +64,52 @@ def goal_table(judged: Iterable[Judged]) -> list[str]:
     return align(rows, left=3)
 
 
+def case_table(cases: Iterable[Case], measured: Measured) -> list[str]:
+    """Return a table of our times and the peers' ratios to them."""
+    rows: list[Sequence[str]] = [("case", *CALLS, *PEERS)]
+    for case in cases:
+        us = measured[str(case)]["us"]
+        ours = us[OURS]
+        rows.append(
+            (
+                str(case),
+                *(seconds(ours[call] * 1e-6) for call in CALLS),
+                *(times(ratio(us, who)) for who in PEERS),
+            )
+        )
+    return align(rows)
+
+
+def ratio(us: Mapping[str, Mapping[str, float]], who: str) -> float | None:
+    """Return how many times as long as fastloss, with `out=`, a peer takes for a gradient."""
+    theirs = us.get(who, {}).get(GRADIENT)
+    return None if theirs is None else theirs / us[OURS][GRADIENT_OUT]
+
+
 def case_line(figures: Mapping[str, Any]) -> str:
     """Return one case's figures: our times, and how many times as long the others took."""
     us = figures["us"]
     ours = us[OURS]
     parts = [f"{call} {seconds(value * 1e-6)}" for call, value in ours.items()]
     for who, what in us.items():
-        if who not in (OURS, LIMIT) and "gradient" in what:
-            parts.append(f"{who} {times(what['gradient'] / ours['gradient'])}")
+        if who not in (OURS, LIMIT) and GRADIENT in what:
+            parts.append(f"{who} {times(ratio(us, who))}")
     return ", ".join(parts)
+
+
+#: Share of the cores' time from which on a measurement counts as disturbed.
+DISTURBED = 0.05
+
+
+def disturbed(measured: Measured, cases: Iterable[Case]) -> list[str]:
+    """Return a line per case during which the machine did much else."""
+    lines = []
+    for case in cases:
+        figures = measured.get(str(case), {})
+        others, stolen = figures.get("others") or 0.0, figures.get("stolen") or 0.0
+        if others + stolen > DISTURBED:
+            lines.append(f"{case}: {others:.0%} of the cores to others, {stolen:.0%} stolen")
+    return lines
 
 
 def left_out(measured: Measured, cases: Iterable[Case]) -> list[str]:

@@ -31,6 +31,10 @@ class Peer:
     """-> (the mean loss, its gradient)"""
     while_timed: Callable[[], AbstractContextManager[object]] = nullcontext
     """A context for the time of the measurements, for what the peer must not do in it."""
+    forget: Callable[[], object] = lambda: None
+    """Drops what the last call left behind."""
+    allocates: bool = True
+    """Whether the gradient is a new array, not one that the peer was given."""
 
 
 @dataclass(frozen=True)

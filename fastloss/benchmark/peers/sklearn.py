@@ -34,7 +34,7 @@ def make_peer(inputs: Inputs) -> Peer:
         function.loss_gradient(t, p, weight, losses, grad, n_threads=threads)
         return losses.sum(), grad
 
-    return Peer(forward, gradient)
+    return Peer(forward, gradient, allocates=False)
 
 
 def _function(inputs: Inputs) -> Any:

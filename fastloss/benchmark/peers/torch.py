@@ -74,7 +74,10 @@ def _peer(
         value.backward()
         return value, p.grad
 
-    return Peer(forward, gradient, while_timed)
+    def forget() -> None:
+        p.grad = None
+
+    return Peer(forward, gradient, while_timed, forget)
 
 
 def as_tensor(array: Array) -> Any:
