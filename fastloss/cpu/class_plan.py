@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from fastloss.arrays import Array
-from fastloss.checks import class_axis
+from fastloss.checks import as_float, class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import SCAN_CHUNK, ClassCall, scan_kernel
@@ -114,7 +114,7 @@ class ClassPlan(CpuPlan):
         class_weight = class_weight_real = None
         if operands.array_options:
             given = operands.array_options["class_weight"]
-            class_weight = np.ascontiguousarray(self.as_float(given, _FLOAT64))
+            class_weight = np.ascontiguousarray(as_float(given, _FLOAT64))
             class_weight_real = class_weight.astype(self.real, copy=False)
         record = _pack_addresses(
             address(operands.predictions), address(t),
@@ -136,9 +136,10 @@ class ClassPlan(CpuPlan):
 
     def _as_row(self, array: Array | None) -> Array:
         """Return weights as a row of float64, one for each example; 1 where there are none."""
-        return np.ascontiguousarray(
-            np.broadcast_to(self.as_float(array, _FLOAT64), self.loss_shape)
-        )
+        if array is None:
+            return np.ones(self.loss_shape)
+        weights = as_float(array, _FLOAT64)
+        return np.ascontiguousarray(np.broadcast_to(weights, self.loss_shape))
 
     def _divisor(self, weights: Array | None) -> float:
         """Return what the sum is divided by; nan where that is for the driver to find out."""
