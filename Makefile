@@ -6,13 +6,15 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 ENVIRONMENT := PYTHON="$(PYTHON)" sh tools/environment.sh "$(VENV)"
 
-.PHONY: help demo test lint bench report clean
+.PHONY: help demo test test-gpu lint bench bench-gpu report clean
 
 help:
 	@echo "make demo    train four small networks on handwritten digits, draw build/demo.png"
 	@echo "make test    run the tests            (PYTEST_ARGS='-k hinge' runs some of them)"
+	@echo "make test-gpu   run the tests that need a CUDA device (skipped where there is none)"
 	@echo "make lint    check format, lint and types"
 	@echo "make bench   time fastloss beside its peers and the memory's limits"
+	@echo "make bench-gpu  time the GPU beside its peers and a copy of its memory"
 	@echo "make report  put the results of make bench into the README, as a table and two plots"
 	@echo "make clean   remove the environment and everything built"
 	@echo
@@ -27,6 +29,10 @@ test:
 	@$(ENVIRONMENT) test
 	@$(RUN) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
+test-gpu:
+	@$(ENVIRONMENT) test
+	@$(RUN) -m pytest tests/cuda/suite -m gpu $(PYTEST_ARGS)
+
 lint:
 	@$(ENVIRONMENT) test
 	@$(RUN) -m ruff format --check .
@@ -40,6 +46,10 @@ bench:
 report:
 	@$(ENVIRONMENT) bench
 	@$(RUN) -m bench.report
+
+bench-gpu:
+	@$(ENVIRONMENT) test
+	@$(RUN) -m bench.gpu
 
 clean:
 	rm -rf "$(VENV)" build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

@@ -12,11 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from fastloss.arrays.kinds import Array, Kind, NumPyKind, exchange_kind
+from fastloss.arrays.kinds import CPU, Array, Kind, NumPyKind, exchange_kind
 
 #: The libraries with a module of their own here, by the root of their arrays' module.
-_LIBRARIES = {"torch": "fastloss.arrays.torch", "jax": "fastloss.arrays.jax"}
-_ROOTS = {"torch": "torch", "jax": "jax", "jaxlib": "jax"}
+_LIBRARIES = {
+    "torch": "fastloss.arrays.torch",
+    "jax": "fastloss.arrays.jax",
+    "cupy": "fastloss.arrays.cupy",
+    "numba": "fastloss.arrays.numba",
+}
+_ROOTS = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "cupy": "cupy", "numba": "numba"}
 
 _NUMPY = NumPyKind()
 _kinds: dict[type, Kind] = {np.ndarray: _NUMPY}
@@ -43,9 +48,11 @@ def _find_kind(array: Any, role: str) -> Kind:
         kind = _NUMPY
     elif library is not None and library in sys.modules:
         kind = importlib.import_module(_LIBRARIES[library]).KIND
+    elif hasattr(array, "__cuda_array_interface__"):
+        kind = importlib.import_module(_LIBRARIES["numba"]).KIND
     else:
         kind = exchange_kind(array, role)
     return _kinds.setdefault(type(array), kind)
 
 
-__all__ = ["Array", "Kind", "kind_of"]
+__all__ = ["CPU", "Array", "Kind", "kind_of"]

@@ -25,9 +25,9 @@ from fastloss.cpu.memory import (
     make_transfers,
     poke_int64,
 )
-from fastloss.cpu.variant import PointwiseVariant
 from fastloss.dtypes import EPS, real_dtype
 from fastloss.spec import Domain, PointwiseSpec
+from fastloss.variant import PointwiseVariant
 
 TILE = 1024
 CHUNK = 16 * TILE
@@ -44,21 +44,21 @@ class PointwiseCall(NamedTuple):
     the options' values, `option_lines` the (address, layout) pairs of those that are arrays.
     """
 
-    n: int
     p: int
-    p_layout: int
     t: int
-    t_layout: int
     w: int
-    w_layout: int
     u: int
-    u_layout: int
-    options: int
     option_lines: int
     loss: int
     g: int
-    g_layout: int
     h: int
+    n: int
+    options: int
+    p_layout: int
+    t_layout: int
+    w_layout: int
+    u_layout: int
+    g_layout: int
     h_layout: int
 
 
