@@ -103,7 +103,7 @@ def pytest_report_teststatus(
     lines = [str(value) for name, value in report.user_properties if name == SHOWN]
     if report.when != "call" or not lines:
         return None
-    return report.outcome, ".", f"{report.outcome.upper()}  {'; '.join(lines)}\n"
+    return report.outcome, ".", f"{report.outcome.upper()}  {'; '.join(lines)}"
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from PIL import Image  # comes with matplotlib
 
 from fastloss.benchmark import tables
 from fastloss.benchmark.cases import CASES, GRADIENT, GRADIENT_OUT, Case
@@ -66,7 +69,7 @@ def plot_peers(results: Mapping[str, Any], path: Path) -> None:
         ]
         if points:
             draw_points(axes, points, marker, colour, name, filled=True)
-    finish(figure, axes, path)
+    finish(figure, axes, results, path)
 
 
 def plot_memory(results: Mapping[str, Any], path: Path) -> None:
@@ -90,7 +93,7 @@ def plot_memory(results: Mapping[str, Any], path: Path) -> None:
     draw_points(axes, best, "|", "#0072B2", "the best that the machine can do", filled=True)
     draw_points(axes, ours, "o", OURS_COLOUR, "fastloss", filled=True)
     draw_points(axes, peers, "o", "#D55E00", "fastest peer", filled=False)
-    finish(figure, axes, path)
+    finish(figure, axes, results, path)
 
 
 def rows_of(cases: list[Case], title: str) -> tuple[Figure, Axes]:
@@ -121,8 +124,20 @@ def draw_points(
     )  # fmt: skip
 
 
-def finish(figure: Figure, axes: Axes, path: Path) -> None:
+def digest(results: Mapping[str, Any]) -> str:
+    """Return what tells these results from others: it goes with each picture."""
+    return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()
+
+
+def drawn_from(path: Path) -> str | None:
+    """Return the digest of the results that a picture was drawn from."""
+    with Image.open(path) as picture:
+        return picture.info.get("Source")
+
+
+def finish(figure: Figure, axes: Axes, results: Mapping[str, Any], path: Path) -> None:
     """Add grid and legend, and write the same bytes for the same results."""
+    metadata = {"Software": None, "Source": digest(results)}
     low, high = axes.get_xlim()
     ticks = [base * 10**power for power in range(-2, 4) for base in (1, 2, 5)]
     axes.set_xticks([tick for tick in ticks if low <= tick <= high])
@@ -137,7 +152,7 @@ def finish(figure: Figure, axes: Axes, path: Path) -> None:
         ncols=6, loc="lower left", bbox_to_anchor=(0, 1), frameon=False, handletextpad=0.3,
         columnspacing=1.4,
     )  # fmt: skip
-    figure.savefig(path, dpi=120, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(path, dpi=120, bbox_inches="tight", metadata=metadata)
     plt.close(figure)
 
 

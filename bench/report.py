@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = parser.parse_args(arguments).results.resolve()
     if not path.exists():
         parser.error(f"there is no {path}; `make bench` writes it")
+    if ROOT not in path.parents:
+        parser.error(f"{path} is not in this repository, so the README cannot point to it")
     results = load(path)
     for name, draw in plots.PLOTS.items():
         draw(results, path.parent / name)

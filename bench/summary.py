@@ -43,6 +43,8 @@ def memory_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             judged = None if goal is None else Verdict(goal, value)
             target, _, hit = tables.verdict(judged, megabytes)
             yield case, what, target, megabytes(value), hit
+        for who, why in row["left_out"].items():
+            yield case, who, tables.NOTHING, tables.NOTHING, why
 
 
 def megabytes(value: float) -> str:

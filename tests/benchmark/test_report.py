@@ -62,6 +62,8 @@ def test_the_same_results_make_the_same_plot(name, tmp_path):
     for file in ("one.png", "two.png"):
         plots.PLOTS[name](RESULTS, tmp_path / file)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert plots.drawn_from(tmp_path / "one.png") == plots.digest(RESULTS)
+    assert plots.digest(RESULTS) != plots.digest({**RESULTS, "date": "2026-01-03"})
 
 
 def test_a_block_is_replaced_and_nothing_else():
@@ -81,17 +83,20 @@ def test_no_figure_in_the_readme_is_typed_by_hand():
         assert content == report.NOT_MEASURED
     else:
         assert content == report.block(load(source), source)
-        assert all((source.parent / name).exists() for name in plots.PLOTS)
+        for name in plots.PLOTS:
+            assert plots.drawn_from(source.parent / name) == plots.digest(load(source))
 
 
 def test_committed_results_name_no_host(monkeypatch):
     """A results file is called by its CPU and cores, or by what FASTLOSS_MACHINE says."""
     import platform
+    import socket
 
     monkeypatch.delenv("FASTLOSS_MACHINE", raising=False)
-    monkeypatch.setattr(platform, "node", lambda: "somebodys-host")
     assert re.fullmatch(r"[a-z0-9-]+-\d+-cores", machine.name())
-    assert "somebodys-host" not in str(machine.describe())
+    monkeypatch.setattr(platform, "node", lambda: "the-host")
+    monkeypatch.setattr(socket, "gethostname", lambda: "the-host")
+    assert "the-host" not in str(machine.describe())
     monkeypatch.setenv("FASTLOSS_MACHINE", "My Laptop (2026)")
     assert Results().path.name == "my-laptop-2026.json"
 

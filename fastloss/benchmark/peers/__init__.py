@@ -78,7 +78,8 @@ def gather(
     for name, library in PEERS.items():
         missing = library.missing()
         if name not in names:
-            left_out[name] = "takes seconds to start: in the full suite only"
+            slow = library.slow_start
+            left_out[name] = "takes seconds to start: full suite only" if slow else "not asked for"
         elif missing:
             left_out[name] = f"{', '.join(missing)} not installed"
         else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def make_compiled(inputs: Inputs) -> Peer:
 def _peer(
     inputs: Inputs,
     function: Callable[[Any, Any], Any],
-    while_timed: Callable[[], AbstractContextManager[object]] = nullcontext,
+    stance: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Peer:
     torch.set_num_threads(inputs.threads)
     p = as_tensor(inputs.predictions).requires_grad_()
@@ -76,6 +76,14 @@ def _peer(
 
     def forget() -> None:
         p.grad = None
+
+    @contextmanager
+    def while_timed() -> Iterator[None]:
+        with stance():
+            yield
+        # Other users of OpenMP can change it under PyTorch's feet.
+        if torch.get_num_threads() != inputs.threads:
+            raise RuntimeError("PyTorch's number of threads changed while it was timed")
 
     return Peer(forward, gradient, while_timed, forget)
 
