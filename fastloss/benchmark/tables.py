@@ -27,7 +27,9 @@ def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
 
 def times(factor: float | None) -> str:
     """Return a ratio: 1.04x."""
-    return NOTHING if factor is None else f"{factor:.3g}x"
+    if factor is None:
+        return NOTHING
+    return f"{factor:.3g}x" if factor < 1000 else f"{factor:.0f}x"
 
 
 def seconds(value: float) -> str:

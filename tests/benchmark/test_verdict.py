@@ -85,3 +85,10 @@ def test_the_table_shows_every_goal():
 )
 def test_durations(value, text):
     assert tables.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    "factor, text", [(None, "-"), (0.6178, "0.618x"), (10.04, "10x"), (1618.4, "1618x")]
+)
+def test_ratios(factor, text):
+    assert tables.times(factor) == text
