@@ -77,7 +77,8 @@ def make_kernel(*, kept: bool, scratch: bool, fused: bool) -> Callable[..., Any]
             tops = np.empty(blocks, np.float32)
             room = np.empty(classes if scratch else 1, np.float32)
             last = min(rows, (chunk + 1) * per_chunk)
-            coming = largest_of(x + chunk * per_chunk * classes * 4, min(BLOCK, classes), -np.inf)
+            first = x + chunk * per_chunk * classes * 4
+            coming = largest_of(first, min(BLOCK, classes), _single(-np.inf))
             total = 0.0
             for i in range(chunk * per_chunk, last):
                 row, out = x + i * classes * 4, g + i * classes * 4
