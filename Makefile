@@ -6,13 +6,16 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 ENVIRONMENT := PYTHON="$(PYTHON)" sh tools/environment.sh "$(VENV)"
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-gpu lint bench bench-gpu report clean
 
 help:
 	@echo "make demo    train four small networks on handwritten digits, draw build/demo.png"
 	@echo "make test    run the tests            (PYTEST_ARGS='-k hinge' runs some of them)"
+	@echo "make test-gpu   run the tests that need a CUDA device (skipped where there is none)"
 	@echo "make lint    check format, lint and types"
 	@echo "make bench   time fastloss beside its peers and the memory's limits"
+	@echo "make bench-gpu  time the GPU beside its peers and a copy of its memory"
+	@echo "make report  put the results of make bench into the README, as a table and two plots"
 	@echo "make clean   remove the environment and everything built"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter (3.10 or newer)."
@@ -26,6 +29,10 @@ test:
 	@$(ENVIRONMENT) test
 	@$(RUN) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
+test-gpu:
+	@$(ENVIRONMENT) test
+	@$(RUN) -m pytest tests/cuda/suite -m gpu $(PYTEST_ARGS)
+
 lint:
 	@$(ENVIRONMENT) test
 	@$(RUN) -m ruff format --check .
@@ -34,7 +41,15 @@ lint:
 
 bench:
 	@$(ENVIRONMENT) bench
-	@$(RUN) -m pytest bench $(PYTEST_ARGS)
+	@$(RUN) -m pytest bench -v --show-capture=no $(PYTEST_ARGS)
+
+report:
+	@$(ENVIRONMENT) bench
+	@$(RUN) -m bench.report
+
+bench-gpu:
+	@$(ENVIRONMENT) test
+	@$(RUN) -m bench.gpu
 
 clean:
 	rm -rf "$(VENV)" build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

@@ -6,10 +6,12 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from bench.results import Results
 
 #: Prints the seconds of `import numba`, of `import fastloss` after it, and of the first loss.
 PROGRAM = """
@@ -33,6 +35,13 @@ FIRST_LOSSES = {
     "cross_entropy.value_and_grad": "cross_entropy.value_and_grad(logits, targets)",
 }
 
+IMPORT, COLD, WARM = "import, beyond numba's", "first call, cold cache", "first call, warm cache"
+
+#: Seconds.
+GOALS = {IMPORT: 0.1, COLD: 3.0, WARM: 0.5}
+
+WARM_STARTS = 5
+
 
 def start(loss: str, cache: Path) -> list[float]:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
@@ -44,17 +53,13 @@ def start(loss: str, cache: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("loss", FIRST_LOSSES)
-def test_first_loss(record: Any, tmp_path: Path, loss: str) -> None:
+def test_first_loss(
+    results: Results, show: Callable[[str], None], tmp_path: Path, loss: str
+) -> None:
     cold = start(FIRST_LOSSES[loss], tmp_path)
-    warm = [start(FIRST_LOSSES[loss], tmp_path) for _ in range(5)]
-    imported, added, first = (statistics.median(column) for column in zip(*warm, strict=True))
+    warm = [start(FIRST_LOSSES[loss], tmp_path) for _ in range(WARM_STARTS)]
+    _, added, first = (statistics.median(column) for column in zip(*warm, strict=True))
     assert first < cold[2], "the cache was not used"
-    record(
-        {
-            "case": f"first {loss} in a fresh process",
-            "import numba s": round(imported, 2),
-            "import fastloss +s": round(added, 3),
-            "cold cache s": round(cold[2], 2),
-            "warm cache s": round(first, 2),
-        }
-    )
+    found = {IMPORT: round(added, 3), COLD: round(cold[2], 2), WARM: round(first, 3)}
+    results.section("start")[loss] = {"s": found, "goals s": GOALS}
+    show(", ".join(f"{what} {value} s" for what, value in found.items()))

@@ -243,6 +243,8 @@ def _check_upstream(reduction: str, upstream: Array | None, shape: tuple[int, ..
     if upstream is None:
         return
     check_real("grad_output", upstream)
+    if upstream.ndim == 0:
+        return
     if reduction != "none":
         raise ValueError(
             f'grad_output must be a scalar for reduction="{reduction}", not an array of shape '

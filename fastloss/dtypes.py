@@ -32,3 +32,15 @@ def name_of(dtype: np.dtype[Any]) -> str:
 def real_dtype(name: str) -> np.dtype[Any]:
     """Return the dtype in which predictions of dtype `name` are computed and losses returned."""
     return _REAL.get(name, np.dtype(np.float32))
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return NumPy's dtype of that name; for bfloat16 that of ml_dtypes."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ValueError("bfloat16 on NumPy needs ml_dtypes: pip install ml_dtypes") from None
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastloss import checks
-from fastloss.arrays import Array, Kind, kind_of
+from fastloss.arrays import CPU, Array, Kind, kind_of
 from fastloss.errors import DeviceError
 from fastloss.spec import Operands, Request, Results, Spec, Want
 
 #: The module that computes on each kind of device; its `plan` is the door.
-TARGETS = {"cpu": "fastloss.cpu"}
+TARGETS = {"cpu": "fastloss.cpu", "cuda": "fastloss.cuda"}
 
 _NO_OPTIONS: Mapping[str, Any] = {}
 _MANY_PLANS = 1024
@@ -83,8 +83,10 @@ def compute(
     operands = Operands(p, t, w, u, grad_out, hess_out, arrays)
 
     key = (
-        spec, want, reduction, p.dtype, p.shape, p.strides, t.dtype, t.shape, t.strides,
-        signature(w), signature(u), signature(grad_out), signature(hess_out), scalars,
+        device, spec, want, reduction, p.dtype, p.shape, p.strides, t.dtype, t.shape, t.strides,
+        None if w is None else signature(w), None if u is None else signature(u),
+        None if grad_out is None else signature(grad_out),
+        None if hess_out is None else signature(hess_out), scalars,
         tuple([(name, signature(a)) for name, a in arrays.items()]) if arrays else None,
     )  # fmt: skip
     try:
@@ -125,7 +127,7 @@ def make_plan(
 ) -> Plan:
     """Check everything that does not depend on the arrays' contents, and choose a kernel."""
     request = checked_request(spec, want, reduction, operands, scalars, given)
-    target = importlib.import_module(TARGETS[device])
+    target = importlib.import_module(TARGETS[target_of(device)])
     plan: Plan = target.plan(request, operands)
     return plan
 
@@ -146,12 +148,17 @@ def checked_request(
     return request
 
 
-def signature(array: Array | None) -> tuple[Any, ...] | None:
+def signature(array: Array) -> tuple[Any, ...]:
     """What a plan depends on in an array."""
-    return None if array is None else (array.dtype, array.shape, array.strides)
+    return array.dtype, array.shape, array.strides
 
 
 # --- arguments --------------------------------------------------------------------------
+
+
+def target_of(device: str) -> str:
+    """Return the kind of a device: "cuda" of "cuda:1"."""
+    return device.partition(":")[0]
 
 
 def read_on(device: str, kind: Kind, array: Any, role: str) -> Array:
@@ -161,7 +168,7 @@ def read_on(device: str, kind: Kind, array: Any, role: str) -> Array:
         raise DeviceError(
             f"predictions are on {device} but {role} on {where}; move them to one device"
         )
-    if device not in TARGETS:
+    if target_of(device) not in TARGETS:
         raise DeviceError(
             f"{role} are on {device}, where this version of fastloss cannot compute (only on "
             f"{', '.join(TARGETS)}); copy them to the CPU first"
@@ -181,7 +188,7 @@ def read_upstream(device: str, upstream: Any) -> tuple[float, Array | None]:
     if isinstance(upstream, (int, float)):
         return float(upstream), None
     array = read_on(device, kind_of(upstream, "grad_output"), upstream, "grad_output")
-    if array.ndim == 0:
+    if array.ndim == 0 and device == CPU:  # elsewhere, to look at it would be to wait
         return float(checks.as_scalar(checks.check_real("grad_output", array))), None
     return 1.0, array
 
@@ -215,7 +222,7 @@ def split_options(
     for name, value in options.items():
         if value is not None and not isinstance(value, (int, float, str)):
             array = read_on(device, kind_of(value, name), value, name)
-            if array.ndim > 0:
+            if array.ndim > 0 or device != CPU:
                 arrays[name] = array
                 continue
             value = checks.as_scalar(array)

@@ -1,4 +1,4 @@
-"""Scalar building blocks for your own ``@njit`` functions.
+"""Scalar building blocks for your own ``@njit`` and ``@cuda.jit`` functions.
 
 `exp`, `log`, `log1p`, `expm1`, `tanh`, `sigmoid`, `softplus` and `maximum` vectorise in a
 loop, where the functions of `math` do not. `const(0.5, x)` is a literal in the type of x.
@@ -23,6 +23,7 @@ Examples
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -45,7 +46,9 @@ from fastloss.elementary import (
 from fastloss.loss import registered
 from fastloss.spec import PointwiseSpec
 
+# The elementary functions on both targets; that of CUDA brings no numba.cuda along.
 vector_math()
+importlib.import_module("fastloss.cuda.math")
 
 
 @register_jitable

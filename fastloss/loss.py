@@ -23,7 +23,7 @@ class Loss:
     Parameters
     ----------
     predictions : array of float64, float32, float16 or bfloat16
-        Anything that hands over CPU memory; never modified, except by ``out=predictions``.
+        Anything that hands over CPU or CUDA memory; never modified, except by ``out=predictions``.
     targets : array
         See the loss.
     sample_weight : array or number, optional

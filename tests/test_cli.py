@@ -100,8 +100,31 @@ def test_the_demo_says_what_it_lacks(capsys, monkeypatch):
     assert "scikit-learn: pip install 'fastloss[demo]'" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("default")  # peers warn of their own futures
+def test_bench_times_what_is_there_and_names_what_is_not(capsys, monkeypatch):
+    import importlib.util
+
+    from fastloss.benchmark.cases import GRADIENT_OUT, Case, Goal
+
+    goal = Goal(GRADIENT_OUT, 1e-9, "triad", 2)
+    cases = (Case("mse", (1000,), short=True, goals=(goal,)), Case("hinge", (1000,)))
+    monkeypatch.setattr("fastloss.cli.bench.CASES", cases)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name in ("torch", "jax") else find(name, *rest),
+    )
+    assert main(["bench", "--seconds", "0.001"]) == 0
+    output = capsys.readouterr().out
+    assert "torch: torch not installed (mse float32 (1000,))" in output
+    assert "jax: jax not installed (mse float32 (1000,))" in output
+    assert "MISS" in output  # nobody reaches a billionth of a triad
+    assert "hinge" not in output
+
+
 def test_the_package_runs_as_a_module():
     run = subprocess.run(
         [sys.executable, "-m", "fastloss", "--help"], capture_output=True, text=True, check=True
     )
-    assert all(command in run.stdout for command in ("info", "warmup", "demo"))
+    assert all(command in run.stdout for command in ("info", "warmup", "bench", "demo"))

@@ -6,15 +6,22 @@ array that the predictions were. A kind's module is imported when its first arra
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
 import numpy as np
 
-from fastloss.arrays.kinds import Array, Kind, NumPyKind, exchange_kind
+from fastloss.arrays.kinds import CPU, Array, Kind, NumPyKind, exchange_kind
 
 #: The libraries with a module of their own here, by the root of their arrays' module.
-_ROOTS = {"torch": "torch", "jax": "jax", "jaxlib": "jax"}
+_LIBRARIES = {
+    "torch": "fastloss.arrays.torch",
+    "jax": "fastloss.arrays.jax",
+    "cupy": "fastloss.arrays.cupy",
+    "numba": "fastloss.arrays.numba",
+}
+_ROOTS = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "cupy": "cupy", "numba": "numba"}
 
 _NUMPY = NumPyKind()
 _kinds: dict[type, Kind] = {np.ndarray: _NUMPY}
@@ -41,20 +48,21 @@ def _find_kind(array: Any, role: str) -> Kind:
         kind = _NUMPY
     elif library is not None and library in sys.modules:
         kind = _kind_of_library(library)
+    elif hasattr(array, "__cuda_array_interface__"):
+        kind = importlib.import_module(_LIBRARIES["numba"]).KIND
     else:
         kind = exchange_kind(array, role)
     return _kinds.setdefault(type(array), kind)
 
 
 def _kind_of_library(library: str) -> Kind:
-    # Statements, because torch.compile traces them and not importlib.
     if library == "torch":
-        from fastloss.arrays.torch import KIND as TORCH
+        # A statement, because torch.compile traces it and not importlib.
+        from fastloss.arrays.torch import KIND
 
-        return TORCH
-    from fastloss.arrays.jax import KIND as JAX
+        return KIND
+    kind: Kind = importlib.import_module(_LIBRARIES[library]).KIND
+    return kind
 
-    return JAX
 
-
-__all__ = ["Array", "Kind", "kind_of"]
+__all__ = ["CPU", "Array", "Kind", "kind_of"]

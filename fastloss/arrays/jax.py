@@ -1,4 +1,4 @@
-"""JAX arrays on the CPU. They are immutable: results are new arrays, and `out=` is refused."""
+"""JAX arrays, on CUDA by `jax_cuda`. Immutable: results are new arrays, `out=` is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from fastloss.arrays.kinds import CUDA, Array, Kind
+from fastloss.arrays.cuda import DeviceArray, device_name
+from fastloss.arrays.kinds import CPU, Array, Kind
 from fastloss.dtypes import BFLOAT16_BITS
 from fastloss.spec import Want
 
@@ -32,9 +33,17 @@ class JaxKind(Kind):
                 "JAX's; pass the predictions as jax.numpy.asarray(...)"
             )
         platforms = {device.platform for device in array.devices()}
-        return CUDA if platforms & {"gpu", "cuda"} else str(platforms.pop())
+        if not platforms & {"gpu", "cuda"}:
+            return str(platforms.pop())
+        from fastloss.arrays.jax_cuda import device_number
+
+        return device_name(device_number(array))
 
     def read(self, array: Any, role: str) -> Array:
+        if self.device(array) != CPU:
+            from fastloss.arrays.jax_cuda import read_cuda
+
+            return read_cuda(array)
         # A read-only view of the same memory, also for bfloat16.
         return np.asarray(array)
 
@@ -42,6 +51,8 @@ class JaxKind(Kind):
         raise TypeError("out is a JAX array, which cannot be written; use the returned gradient")
 
     def give(self, result: Array) -> Any:
+        if isinstance(result, DeviceArray):
+            return result.owner
         if result.dtype == BFLOAT16_BITS:
             result = result.view(jax.numpy.bfloat16.dtype)
         return jax.numpy.asarray(result)

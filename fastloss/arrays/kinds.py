@@ -42,7 +42,7 @@ class Kind:
         return CPU
 
     def read(self, array: Any, role: str) -> Array:
-        """Return a NumPy array over the memory of `array`, which must live on the CPU."""
+        """Return a NumPy array over the memory of `array`: on CUDA, a description of it."""
         raise NotImplementedError
 
     def read_out(self, array: Any) -> Array:

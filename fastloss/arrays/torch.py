@@ -1,4 +1,4 @@
-"""PyTorch tensors on the CPU, read and returned without a copy."""
+"""PyTorch tensors, read and returned without a copy; on CUDA by `torch_cuda`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastloss.arrays.kinds import Array, Kind
+from fastloss.arrays.cuda import DeviceArray
+from fastloss.arrays.kinds import CPU, Array, Kind
 from fastloss.dtypes import BFLOAT16_BITS
 from fastloss.spec import Want
 
@@ -28,12 +29,17 @@ class TorchKind(Kind):
         return evaluate(*call)
 
     def device(self, array: Any) -> str:
-        return "cpu" if array.is_cpu else str(array.device.type)
+        # A pinned tensor is on the CPU; a CUDA device has a number.
+        return CPU if array.is_cpu else str(array.device)
 
     def read(self, array: Any, role: str) -> Array:
         tensor = array.detach() if array.requires_grad else array
         if tensor.layout != torch.strided:
             raise TypeError(f"{role} must be a dense tensor, not {tensor.layout}; use .to_dense()")
+        if tensor.is_cuda:
+            from fastloss.arrays.torch_cuda import read_cuda
+
+            return read_cuda(tensor, role)
         if tensor.dtype == torch.bfloat16:
             bits: Array = tensor.view(torch.int16).numpy().view(np.uint16)
             return bits.view(BFLOAT16_BITS)
@@ -46,6 +52,8 @@ class TorchKind(Kind):
         return self.read(array, "out")
 
     def give(self, result: Array) -> Any:
+        if isinstance(result, DeviceArray):
+            return result.owner
         if result.dtype == BFLOAT16_BITS:
             return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(result)

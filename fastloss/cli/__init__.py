@@ -1,4 +1,4 @@
-"""The command line: ``python -m fastloss info | warmup | demo``."""
+"""The command line: ``python -m fastloss info | warmup | bench | demo``."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     warmup.set_defaults(run=_run_warmup)
 
+    bench = commands.add_parser("bench", help="time the losses beside their peers, in short")
+    bench.add_argument(
+        "--seconds",
+        type=float,
+        default=0.2,
+        help="for every contestant of a case (default: 0.2)",
+    )
+    bench.set_defaults(run=_run_bench)
+
     demo = commands.add_parser("demo", help="train four small networks on handwritten digits")
     demo.add_argument(
         "--out",
@@ -62,6 +71,12 @@ def _run_info(options: argparse.Namespace) -> int:
 
 def _run_warmup(options: argparse.Namespace) -> int:
     return warm_up(options.dtype, options.loss)
+
+
+def _run_bench(options: argparse.Namespace) -> int:
+    from fastloss.cli.bench import run
+
+    return run(options.seconds)
 
 
 def _run_demo(options: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import llvmlite.binding
@@ -13,6 +12,7 @@ import numba
 
 import fastloss
 from fastloss.cpu.compile import cache_directory
+from fastloss.system import NOT_INSTALLED, cpu_model, version
 
 LIBRARIES = ("numba", "llvmlite", "numpy")
 OPTIONAL = ("ml_dtypes", "torch", "jax", "jaxlib", "numba-cuda", "tbb", "scikit-learn")
@@ -33,11 +33,11 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "fastloss", fastloss.__version__
     yield "python", f"{platform.python_version()} ({platform.python_implementation()})"
     for name in LIBRARIES:
-        yield name, metadata.version(name)
+        yield name, version(name)
     for name in OPTIONAL:
-        yield name, _version(name)
+        yield name, version(name)
     yield "system", platform.platform()
-    yield "cpu", _cpu_model()
+    yield "cpu", cpu_model()
     yield "cpu for llvm", llvmlite.binding.get_host_cpu_name()
     yield "cpu features", _cpu_features()
     yield "cores", str(os.cpu_count())
@@ -46,24 +46,6 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "settings", _settings()
     yield "cuda", _cuda_devices()
     yield "cache", _cache(cache_directory())
-
-
-def _version(name: str) -> str:
-    """Return the installed version, without importing the package."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
 
 
 def _cpu_features() -> str:
@@ -87,7 +69,7 @@ def _settings() -> str:
 
 
 def _cuda_devices() -> str:
-    if _version("numba-cuda") == "not installed":
+    if version("numba-cuda") == NOT_INSTALLED:
         return "not looked for: numba-cuda is not installed"
     try:
         from numba import cuda

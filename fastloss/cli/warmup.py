@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import fastloss as fl
 from fastloss.cli.progress import with_progress
 from fastloss.cpu.compile import cache_directory
+from fastloss.dtypes import numpy_dtype
 from fastloss.loss import Loss
 from fastloss.spec import ClassSpec
 
@@ -52,7 +53,9 @@ def warm_up(dtypes: Sequence[str], names: Sequence[str] | None = None) -> int:
     """Call the named losses (None: all) in every way, for every dtype of the predictions."""
     try:
         losses = _choose(names)
-        jobs = [_Job(loss, _dtype(d), call) for d in dtypes for loss in losses for call in CALLS]
+        jobs = [
+            _Job(loss, numpy_dtype(d), call) for d in dtypes for loss in losses for call in CALLS
+        ]
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -71,17 +74,6 @@ def _choose(names: Sequence[str] | None) -> list[Loss]:
     if unknown:
         raise ValueError(f"no loss is called {', '.join(unknown)}; there are {', '.join(known)}")
     return [known[name] for name in names]
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    if name != "bfloat16":
-        return np.dtype(name)
-    try:
-        import ml_dtypes
-    except ImportError:
-        raise ValueError("bfloat16 on NumPy needs ml_dtypes: pip install ml_dtypes") from None
-    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-    return dtype
 
 
 def _arguments(

@@ -8,22 +8,22 @@ from types import ModuleType
 import numpy as np
 
 from fastloss.arrays import Array
-from fastloss.checks import class_axis
+from fastloss.checks import as_float, class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import SCAN_CHUNK, ClassCall, scan_kernel
-from fastloss.cpu.memory import layout_record
-from fastloss.cpu.plan import CpuPlan, address, address_or_null, packer
-from fastloss.cpu.variant import ClassVariant
+from fastloss.cpu.plan import CpuPlan, address, address_or_null, packers
 from fastloss.dtypes import FLOATS, name_of
+from fastloss.layouts import layout_record
 from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, Operands, Request, Results
+from fastloss.variant import ClassVariant
 
 #: Rows shorter than this do not fill vectors: run across the examples instead.
 LANES_BELOW = 64
 
 _FLOAT64 = np.dtype(np.float64)
-_pack = packer(ClassCall)
+_pack_addresses, _pack_rest = packers(ClassCall, addresses=9)
 
 
 class ClassPlan(CpuPlan):
@@ -80,9 +80,9 @@ class ClassPlan(CpuPlan):
             mass,
             mass and "class_weight" in operands.array_options,
             link_of(scale, cap),
+            self.outputs,
             self.weighted,
             rows,
-            self.outputs,
         )
         self.compute = family.compute_kernel(variant)
         self.prepare = None if soft else scan_kernel()
@@ -90,33 +90,38 @@ class ClassPlan(CpuPlan):
         self.lanes = softmax_lanes.lanes_per_tile(classes)
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
+        x_layout, t_layout, g_layout, h_layout = self.layouts
+        x_step, t_step, g_step, h_step = self.steps
+        self.rest_of_record = _pack_rest(
+            self.examples, self.classes, self.lanes, self.per_chunk,
+            x_step, x_layout, t_step, t_layout, g_step, g_layout, h_step, h_layout,
+            self.ignore_index, *self.numbers,
+        )  # fmt: skip
+        #: Whether the class indices are a row of int64 as they are given.
+        self.indices_as_given = t.dtype == np.int64 and t.flags.c_contiguous
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""
         loss = np.empty(self.out_shape, self.real) if self.want.loss else None
         grad = self.new_gradient(self.want.grad, operands.grad_out)
         hess = self.new_gradient(self.want.hess, operands.hess_out)
-        t = operands.targets if self.soft else self._as_indices(operands.targets)
+        t = operands.targets
+        if not (self.soft or self.indices_as_given):
+            t = self._as_indices(t)
         w = u = None
         if self.weighted:
             w, u = self._as_row(operands.sample_weight), self._as_row(operands.grad_output)
         class_weight = class_weight_real = None
         if operands.array_options:
             given = operands.array_options["class_weight"]
-            class_weight = np.ascontiguousarray(self.as_float(given, _FLOAT64))
+            class_weight = np.ascontiguousarray(as_float(given, _FLOAT64))
             class_weight_real = class_weight.astype(self.real, copy=False)
-        x_layout, t_layout, g_layout, h_layout = self.layouts
-        x_step, t_step, g_step, h_step = self.steps
-        record = _pack(
-            self.examples, self.classes, self.lanes, self.per_chunk,
-            address(operands.predictions), x_step, x_layout,
-            address(t), t_step, t_layout, self.ignore_index,
+        record = _pack_addresses(
+            address(operands.predictions), address(t),
             address_or_null(class_weight), address_or_null(class_weight_real),
             address_or_null(w), address_or_null(u),
-            *self.numbers,
-            address_or_null(loss), address_or_null(grad), g_step, g_layout,
-            address_or_null(hess), h_step, h_layout,
-        )  # fmt: skip
+            address_or_null(loss), address_or_null(grad), address_or_null(hess),
+        ) + self.rest_of_record  # fmt: skip
         bad = self.launch(record, self._divisor(w), upstream, loss)
         if bad != ALL_GOOD:
             raise self._not_a_class(operands, bad)
@@ -131,9 +136,10 @@ class ClassPlan(CpuPlan):
 
     def _as_row(self, array: Array | None) -> Array:
         """Return weights as a row of float64, one for each example; 1 where there are none."""
-        return np.ascontiguousarray(
-            np.broadcast_to(self.as_float(array, _FLOAT64), self.loss_shape)
-        )
+        if array is None:
+            return np.ones(self.loss_shape)
+        weights = as_float(array, _FLOAT64)
+        return np.ascontiguousarray(np.broadcast_to(weights, self.loss_shape))
 
     def _divisor(self, weights: Array | None) -> float:
         """Return what the sum is divided by; nan where that is for the driver to find out."""

@@ -26,36 +26,37 @@ class ClassCall(NamedTuple):
     Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
     upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
     `_step` the bytes from class to class. Class indices (int64), w and u (float64) are rows,
-    with one entry for each example; w and u are missing where neither is given.
+    with one entry for each example; w and u are missing where neither is given. The addresses
+    come first: all else is the same from call to call.
     """
 
-    n: int
-    classes: int
-    lanes: int
-    per_chunk: int
     x: int
-    x_step: int
-    x_layout: int
     t: int
-    t_step: int
-    t_layout: int
-    ignore_index: int
     class_weight: int  # float64
     class_weight_real: int
     w: int
     u: int
+    loss: int
+    g: int
+    h: int
+    n: int
+    classes: int
+    lanes: int
+    per_chunk: int
+    x_step: int
+    x_layout: int
+    t_step: int
+    t_layout: int
+    g_step: int
+    g_layout: int
+    h_step: int
+    h_layout: int
+    ignore_index: int
     keep: float
     spread: float
     z_loss: float
     logit_scale: float
     logit_softcap: float
-    loss: int
-    g: int
-    g_step: int
-    g_layout: int
-    h: int
-    h_step: int
-    h_layout: int
 
 
 #: read_call(record): the arguments that lie at `record`.

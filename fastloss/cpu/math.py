@@ -120,7 +120,8 @@ def expm1(x):
     n, r = reduce_exp(y)
     scale = pow2(n)
     near = muladd(scale, muladd(exp_q(r) * r, r, r), scale - real(1.0, x))
-    y = exp(x) if x > high else near
+    far = exp(x)
+    y = far if x > high else near
     return x if x == real(0.0, x) else y  # keeps the sign of zero
 
 
@@ -186,10 +187,11 @@ def log(x):
 def log1p(x):
     one = real(1.0, x)
     u = one + x
-    # (x - (u - 1)) / u makes up for the rounding of 1 + x.
-    y = log(u) + divide(x - (u - one), u)
-    # At -1, at inf and where 1 + x rounds to inf, that correction is nan.
-    y = log(u) if u == real(0.0, x) or u == real(np.inf, x) else y
+    # (x - (u - 1)) / u makes up for the rounding of 1 + x. At -1, at inf and where 1 + x
+    # rounds to inf, that correction is nan. (No calls in branches: they keep loops scalar.)
+    rounded = log(u)
+    y = rounded + divide(x - (u - one), u)
+    y = rounded if (u == real(0.0, x)) | (u == real(np.inf, x)) else y
     return x if x == real(0.0, x) else y  # keeps the sign of zero
 
 

@@ -102,30 +102,6 @@ STORAGE = {
 # A layout record is a row of int64: ndim, the shape, the strides in bytes; C order.
 
 
-def collapse(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Merge (length, stride) dimensions that one stride walks through, in C order."""
-    merged: list[tuple[int, int]] = []
-    for length, stride in zip(shape, strides, strict=True):
-        if length == 1:
-            continue
-        if merged and merged[-1][1] == length * stride:
-            merged[-1] = (merged[-1][0] * length, stride)
-        else:
-            merged.append((length, stride))
-    return merged
-
-
-def layout_record(
-    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int
-) -> np.ndarray | None:
-    """Return the layout record, or None if the elements lie one after the other."""
-    merged = collapse(shape, strides)
-    if 0 in shape or not merged or merged == [(merged[0][0], itemsize)]:
-        return None
-    lengths, steps = zip(*merged, strict=True)
-    return np.array([len(merged), *lengths, *steps], np.int64)
-
-
 @register_jitable
 def offset_of(layout, index, itemsize):
     """Byte offset of the element with the flat number `index`."""

@@ -16,10 +16,17 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.checks import as_float, real_of
 from fastloss.cpu.compile import Kernel
-from fastloss.cpu.memory import layout_record
 from fastloss.cpu.threads import launch
-from fastloss.cpu.variant import Outputs
+from fastloss.layouts import (
+    broadcast_strides,
+    c_strides,
+    layout_record,
+    memory_order,
+    new_in_order,
+    permuted,
+)
 from fastloss.spec import Operands, Request
+from fastloss.variant import Outputs
 
 _DATA_OFFSET = object.__basicsize__
 _pointer_at = ctypes.c_ssize_t.from_address
@@ -50,10 +57,11 @@ def address_of_bytes(packed: bytes) -> int:
     return id(packed) + _BYTES_OFFSET
 
 
-def packer(record: type) -> Callable[..., bytes]:
-    """Return the function that packs the fields of a NamedTuple of ints and floats."""
-    kinds = ("d" if kind is float else "q" for kind in get_type_hints(record).values())
-    return struct.Struct("=" + "".join(kinds)).pack
+def packers(record: type, addresses: int) -> tuple[Callable[..., bytes], Callable[..., bytes]]:
+    """Return what packs the first fields of a NamedTuple of ints and floats, and the rest."""
+    kinds = ["d" if kind is float else "q" for kind in get_type_hints(record).values()]
+    first, rest = "".join(kinds[:addresses]), "".join(kinds[addresses:])
+    return struct.Struct("=" + first).pack, struct.Struct("=" + rest).pack
 
 
 class CpuPlan:
@@ -67,6 +75,7 @@ class CpuPlan:
     def __init__(self, request: Request, operands: Operands, loss_shape: tuple[int, ...]) -> None:
         self.want = request.want
         self.real = real_of(operands.predictions)
+        self.real_size = self.real.itemsize
         self.per_example = request.reduction == "none"
         self.mean = request.reduction == "mean"
         self.loss_shape = loss_shape
@@ -90,10 +99,10 @@ class CpuPlan:
         The sum of the losses is divided by `divisor`, nan for the sum of the weights.
         """
         prepare = 0 if self.prepare is None else self.prepare.address
+        where = 0 if total is None or self.per_example else address(total)
         return launch(
             self.chunks, prepare, self.prepare_chunks, self.compute.address, self.chunks,
-            address_of_bytes(record), divisor, upstream,
-            address_or_null(None if self.per_example else total), self.real.itemsize,
+            address_of_bytes(record), divisor, upstream, where, self.real_size,
         )  # fmt: skip
 
     def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
@@ -136,42 +145,6 @@ class CpuPlan:
     def as_float(self, array: Array | None, dtype: np.dtype[Any]) -> Array:
         """Return weights as `dtype`; a single 1 where there are none."""
         return np.ones(1, dtype) if array is None else as_float(array, dtype)
-
-
-def memory_order(array: Array) -> tuple[int, ...] | None:
-    """Return the axes from the slowest to the fastest in memory; None for C order."""
-    if array.flags.c_contiguous:
-        return None
-    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    return None if order == list(range(array.ndim)) else tuple(order)
-
-
-def new_in_order(shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...]) -> Array:
-    """Return a new array whose axes lie in memory in this order."""
-    packed = np.empty([shape[axis] for axis in order], dtype)
-    return packed.transpose(np.argsort(order))
-
-
-def permuted(values: tuple[int, ...], order: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return a shape or strides with the axes in this order."""
-    return values if order is None else tuple(values[axis] for axis in order)
-
-
-def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the strides of a new array in C order."""
-    strides = []
-    for length in reversed(shape):
-        strides.append(itemsize)
-        itemsize *= max(length, 1)
-    return tuple(reversed(strides))
-
-
-def broadcast_strides(
-    shape: tuple[int, ...], strides: tuple[int, ...], to: tuple[int, ...]
-) -> tuple[int, ...]:
-    """Return the strides with which an array reads as one of the shape `to`."""
-    steps = [0 if length == 1 else step for length, step in zip(shape, strides, strict=True)]
-    return (0,) * (len(to) - len(steps)) + tuple(steps)
 
 
 def address_or_null(array: Array | None) -> int:

@@ -25,9 +25,9 @@ from fastloss.cpu.memory import (
     make_transfers,
     poke_int64,
 )
-from fastloss.cpu.variant import PointwiseVariant
 from fastloss.dtypes import EPS, real_dtype
 from fastloss.spec import Domain, PointwiseSpec
+from fastloss.variant import PointwiseVariant
 
 TILE = 1024
 CHUNK = 16 * TILE
@@ -44,21 +44,21 @@ class PointwiseCall(NamedTuple):
     the options' values, `option_lines` the (address, layout) pairs of those that are arrays.
     """
 
-    n: int
     p: int
-    p_layout: int
     t: int
-    t_layout: int
     w: int
-    w_layout: int
     u: int
-    u_layout: int
-    options: int
     option_lines: int
     loss: int
     g: int
-    g_layout: int
     h: int
+    n: int
+    options: int
+    p_layout: int
+    t_layout: int
+    w_layout: int
+    u_layout: int
+    g_layout: int
     h_layout: int
 
 
@@ -148,7 +148,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
-    real_size, load_real, store_real, *_ = STORAGE[real.__name__]
+    real_size, load_real, store_real, peek_real, poke_real = STORAGE[real.__name__]
     n_options = len(spec.options)
     where = tuple(0 if is_array else None for is_array in variant.array_options)
     fetch_p, place, deliver, _ = make_transfers(p_size)
@@ -175,7 +175,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 if PER_ELEMENT:
                     store_real(loss, i, v)
                 else:
-                    total = running_sum(total, np.float64(v))
+                    poke_real(loss, i, v)
             if GRAD:
                 d = factor * real(grad(prediction, target, *options))
                 if WEIGHTED:
@@ -186,13 +186,18 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 if WEIGHTED:
                     d = d if weight != real(0) else real(0)
                 store_p(h, i, d)
+        if LOSS and not PER_ELEMENT:
+            # In a loop of its own: with the conversion to float64, long formulas stay scalar.
+            for i in range(n):
+                total = running_sum(total, np.float64(peek_real(loss, i)))
         return total
 
     def compute(record, chunk, slot):
         call = read_call(record)
         scale = real(load_float64(slot, 0))
-        b = allocate((6 + n_options) * LINE + 8 * n_options)
-        addresses = b + (6 + n_options) * LINE
+        b = allocate((7 + n_options) * LINE + 8 * n_options)
+        losses = b + (6 + n_options) * LINE
+        addresses = losses + LINE
         values = load_tuple(call.options, where, real(0))
         total = 0.0
         for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
@@ -214,7 +219,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 g = place(g, call.g_layout, start, n, b + 4 * LINE)
             if HESS:
                 h = place(h, call.h_layout, start, n, b + 5 * LINE)
-            loss = call.loss + start * real_size if PER_ELEMENT else call.loss
+            loss = call.loss + start * real_size if PER_ELEMENT else losses
             total += tile(n, p, t, w, u, values, lines, scale, loss, g, h)
             if GRAD:
                 deliver(g, call.g, call.g_layout, start, n, b + 4 * LINE)

@@ -9,13 +9,14 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.checks import as_float
 from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.plan import CpuPlan, address, address_or_null, new_in_order, packer, permuted
+from fastloss.cpu.plan import CpuPlan, address, address_or_null, packers
 from fastloss.cpu.pointwise import CHUNK, PointwiseCall, compute_kernel, prepare_kernel
-from fastloss.cpu.variant import PointwiseVariant
 from fastloss.dtypes import name_of
+from fastloss.layouts import new_in_order, permuted
 from fastloss.spec import Operands, PointwiseSpec, Request, Results
+from fastloss.variant import PointwiseVariant
 
-_pack = packer(PointwiseCall)
+_pack_addresses, _pack_rest = packers(PointwiseCall, addresses=8)
 
 
 class PointwisePlan(CpuPlan):
@@ -57,6 +58,11 @@ class PointwisePlan(CpuPlan):
         }
         self.one = np.ones(1, self.real)
         self.no_lines = [np.zeros((len(spec.options), 2), np.int64)]
+        p_layout, t_layout, g_layout, h_layout = self.layouts
+        self.rest_of_record = _pack_rest(
+            self.size, address(self.values), p_layout, t_layout,
+            self.weight_layout, self.upstream_layout, g_layout, h_layout,
+        )  # fmt: skip
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""
@@ -69,13 +75,10 @@ class PointwisePlan(CpuPlan):
             w = self.as_float(operands.sample_weight, self.real)
             u = self.as_float(operands.grad_output, self.real)
         lines = self._option_lines(operands) if operands.array_options else self.no_lines
-        p_layout, t_layout, g_layout, h_layout = self.layouts
-        record = _pack(
-            self.size, address(p), p_layout, address(t), t_layout,
-            address(w), self.weight_layout, address(u), self.upstream_layout,
-            address(self.values), address(lines[0]),
-            address_or_null(loss), address_or_null(grad), g_layout, address_or_null(hess), h_layout,
-        )  # fmt: skip
+        record = _pack_addresses(
+            address(p), address(t), address(w), address(u), address(lines[0]),
+            address_or_null(loss), address_or_null(grad), address_or_null(hess),
+        ) + self.rest_of_record  # fmt: skip
         bad = self.launch(record, self.divisor, upstream, loss)
         if bad != ALL_GOOD:
             raise self._outside_domain(operands, bad)

@@ -17,10 +17,10 @@ from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.ir import allocate, release, running_sum
 from fastloss.cpu.memory import STORAGE, make_transfers, offset_of, poke_int64
-from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import real_dtype
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target
+from fastloss.variant import ClassVariant
 
 #: Probabilities that make one chunk worth a thread's while.
 CHUNK = 32768

@@ -30,7 +30,6 @@ from fastloss.cpu.memory import (
     poke_float64,
     poke_int64,
 )
-from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, log
 from fastloss.losses.softmax import (
@@ -41,6 +40,7 @@ from fastloss.losses.softmax import (
     example_loss,
     example_slope,
 )
+from fastloss.variant import ClassVariant
 
 #: Logits of one tile: 8 KB of float32, a quarter of a first-level cache.
 TILE = 8192

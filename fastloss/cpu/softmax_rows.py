@@ -21,7 +21,6 @@ from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.ir import allocate, release, running_max, running_sum
 from fastloss.cpu.memory import STORAGE, offset_of
-from fastloss.cpu.variant import ClassVariant
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive
 from fastloss.losses.softmax import (
@@ -31,6 +30,7 @@ from fastloss.losses.softmax import (
     example_loss,
     example_slope,
 )
+from fastloss.variant import ClassVariant
 
 #: Logits of one block: 8 KB of float32, a quarter of a first-level cache.
 BLOCK = 2048

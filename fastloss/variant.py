@@ -32,7 +32,7 @@ class ClassVariant(NamedTuple):
     `soft`: probability targets, of dtype `targets`. `mass`: there is probability mass beside
     a class index (soft targets or smoothing). `class_weight`: that mass is weighted by class.
     `weighted`: there are example weights or an upstream gradient. `rows`: all arrays over the
-    classes are rows, one after the other.
+    classes are rows, one after the other. (A target may leave these two to its run time.)
     """
 
     predictions: str
@@ -41,6 +41,6 @@ class ClassVariant(NamedTuple):
     mass: bool
     class_weight: bool
     link: Link
-    weighted: bool
-    rows: bool
     outputs: Outputs
+    weighted: bool = True
+    rows: bool = False

@@ -1,0 +1,126 @@
+"""Measure, print, and keep what was printed in bench/results/."""
+
+import re
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+CLASSES = (10, 256, 1024, 4096, 16384, 32768, 65536, 131072, 262144)
+GIGABYTE = 2**30
+ELEMENTS = 10**8
+
+
+def cross_entropy():
+    """About 1 GiB of logits: the forward alone, and value with gradient."""
+    import torch
+
+    from bench.gpu import measure, peers
+
+    there, absent = peers.installed()
+    for with_grad in (False, True):
+        task = "value and gradient" if with_grad else "forward"
+        columns = ["dtype", "classes", "copy, GB/s"]
+        columns += [f"{name}, ms (of copy)" for name in there]
+        table = measure.Table(f"cross_entropy, {task}, 1 GiB of logits", columns)
+        for dtype in (torch.bfloat16, torch.float32):
+            copy = measure.copy_bandwidth(GIGABYTE)
+            for classes in CLASSES:
+                rows = GIGABYTE // (classes * dtype.itemsize)
+                logits = torch.randn(rows, classes, device="cuda", dtype=dtype)
+                targets = torch.randint(0, classes, (rows,), device="cuda")
+                moved = logits.nbytes * (2 if with_grad else 1)
+                cells = [str(dtype).removeprefix("torch."), f"{classes}", f"{copy / 1e6:.0f}"]
+                for make in there.values():
+                    cells.append(cell(measure, make(with_grad), logits, targets, moved, copy))
+                table.add(*cells)
+                del logits
+                torch.cuda.empty_cache()
+        yield table
+    if absent:
+        yield f"Not installed, so not measured: {', '.join(absent)}.\n"
+
+
+def cell(measure, call, logits, targets, moved, copy):
+    """Milliseconds, and the bandwidth in percent of the copy's."""
+    try:
+        ms = measure.milliseconds(call, logits.clone(), targets)
+    except Exception as error:
+        return f"failed: {type(error).__name__}"
+    return f"{ms:.3f} ({100 * moved / ms / copy:.0f}%)"
+
+
+def elementwise():
+    """Every element-wise loss at 1e8 elements, value and gradient."""
+    import torch
+
+    import fastloss as fl
+    from bench.gpu import measure
+
+    table = measure.Table(
+        f"element-wise losses, value and gradient, {ELEMENTS:.0e} elements",
+        ["loss", "dtype", "ms", "bandwidth, of the copy's"],
+    )
+    for loss in fl.losses():
+        if not hasattr(loss.spec, "value"):
+            continue
+        for dtype in (torch.bfloat16, torch.float32):
+            predictions = torch.rand(ELEMENTS, device="cuda").to(dtype)
+            targets = torch.ones_like(predictions)
+            ms = measure.milliseconds(loss.value_and_grad, predictions, targets)
+            share = 3 * predictions.nbytes / ms / measure.copy_bandwidth(GIGABYTE)
+            table.add(
+                loss.name, str(dtype).removeprefix("torch."), f"{ms:.3f}", f"{100 * share:.0f}%"
+            )
+    yield table
+
+
+def host():
+    """What a call costs before it returns."""
+    import torch
+
+    import fastloss as fl
+    from bench.gpu import measure
+
+    table = measure.Table("host time of a call, 64 x 1000, float32", ["call", "us"])
+    logits = torch.randn(64, 1000, device="cuda")
+    targets = torch.randint(0, 1000, (64,), device="cuda")
+    table.add("value", f"{measure.host_microseconds(fl.cross_entropy, logits, targets):.1f}")
+    both = fl.cross_entropy.value_and_grad
+    table.add("value and gradient", f"{measure.host_microseconds(both, logits, targets):.1f}")
+    mean = torch.nn.functional.cross_entropy
+    table.add("torch eager, value", f"{measure.host_microseconds(mean, logits, targets):.1f}")
+    yield table
+
+
+def why_not():
+    """Why nothing can be measured here; None if it can."""
+    try:
+        import torch
+    except ImportError:
+        return "PyTorch, whose tensors are measured, is not installed"
+    return None if torch.cuda.is_available() else "there is no CUDA device that PyTorch can use"
+
+
+def main():
+    reason = why_not()
+    if reason is not None:
+        print(f"bench-gpu measured nothing: {reason}.")
+        return 1
+    import torch
+
+    name = torch.cuda.get_device_name()
+    when = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    text = f"# fastloss on {name}\n\nPrinted by `make bench-gpu` on {when}.\n"
+    for part in (cross_entropy, elementwise, host):
+        for table in part():
+            text += f"\n{table}"
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower())}.md"
+    path.write_text(text)
+    print(f"kept in bench/results/{path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

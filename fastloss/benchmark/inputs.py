@@ -1,0 +1,51 @@
+"""The arrays of a case, drawn from a fixed seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastloss.arrays.kinds import Array
+from fastloss.benchmark.cases import Case
+from fastloss.dtypes import numpy_dtype
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every contestant is given."""
+
+    case: Case
+    predictions: Array  # (N, C), (N, C, H, W) or (N,)
+    targets: Array  # class indices (N,) or (N, H, W), or of the predictions' shape
+    out: Array  # like predictions; fastloss and the limits write it
+    threads: int
+
+    @property
+    def examples(self) -> int:
+        """How many losses the mean is over."""
+        size: int = self.predictions.size
+        return size // self.case.shape[1] if self.case.over_classes else size
+
+
+def draw(case: Case, threads: int) -> Inputs:
+    """Return the arrays of `case`."""
+    rng = np.random.default_rng(0)
+    dtype = numpy_dtype(case.dtype)
+    predictions = rng.standard_normal(case.shape, np.float32).astype(dtype)
+    if case.loss == "binary_cross_entropy":
+        predictions = rng.uniform(0.01, 0.99, case.shape).astype(dtype)
+    targets = _targets(case, rng, dtype)
+    return Inputs(case, predictions, targets, np.zeros_like(predictions), threads)
+
+
+def _targets(case: Case, rng: np.random.Generator, dtype: np.dtype[np.generic]) -> Array:
+    if case.over_classes and not case.soft:
+        return rng.integers(0, case.shape[1], case.shape[:1] + case.shape[2:])
+    if case.over_classes:
+        mass = rng.random(case.shape, np.float32)
+        mass /= mass.sum(axis=1, keepdims=True)
+        return mass.astype(dtype)
+    if case.loss == "hinge":
+        return rng.choice(np.array([-1, 1], np.float32), case.shape).astype(dtype)
+    return rng.integers(0, 2, case.shape).astype(dtype)

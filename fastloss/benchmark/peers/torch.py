@@ -1,0 +1,95 @@
+"""PyTorch on the CPU, forward and backward: eager, and compiled by inductor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from fastloss.arrays.kinds import Array
+from fastloss.benchmark.inputs import Inputs
+from fastloss.benchmark.peers import Peer, Unsupported
+
+FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "cross_entropy": functional.cross_entropy,
+    "mse": lambda p, t: 0.5 * functional.mse_loss(p, t),
+    "binary_cross_entropy": functional.binary_cross_entropy,
+    "binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
+    # PyTorch has no binary hinge of its own; this is what its users write.
+    "hinge": lambda p, t: torch.clamp(1 - p * t, min=0).mean(),
+}
+
+
+def function_of(inputs: Inputs) -> Callable[[Any, Any], Any]:
+    """Return PyTorch's function for the case."""
+    function = FUNCTIONS[inputs.case.loss]
+    if not (inputs.case.over_classes and inputs.case.dtype == "float16"):
+        return function
+    # PyTorch adds up the losses in float16, which ends at 65504. Where the sum could get
+    # there users widen the logits, as `torch.autocast` does.
+    if 2 * inputs.examples * math.log(inputs.case.shape[1]) < np.finfo(np.float16).max:
+        return function
+    return lambda p, t: function(p.float(), t if t.dtype == torch.int64 else t.float())
+
+
+def make_eager(inputs: Inputs) -> Peer:
+    """Return PyTorch's own function, forward and backward."""
+    return _peer(inputs, function_of(inputs))
+
+
+def make_compiled(inputs: Inputs) -> Peer:
+    """Return the same function compiled by inductor for these shapes."""
+    torch._dynamo.reset()  # what earlier cases compiled must not count as recompilation
+    compiled = torch.compile(function_of(inputs), dynamic=False)
+    peer = _peer(inputs, compiled, lambda: torch.compiler.set_stance("fail_on_recompile"))
+    try:
+        peer.forward(), peer.gradient()  # compiles both
+    except Exception as error:  # no C++ compiler, or one that inductor cannot use
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Unsupported(f"did not compile: {reason}") from error
+    return peer
+
+
+def _peer(
+    inputs: Inputs,
+    function: Callable[[Any, Any], Any],
+    stance: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Peer:
+    torch.set_num_threads(inputs.threads)
+    p = as_tensor(inputs.predictions).requires_grad_()
+    t = as_tensor(inputs.targets)
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return function(p, t)
+
+    def gradient() -> tuple[Any, Any]:
+        p.grad = None
+        value = function(p, t)
+        value.backward()
+        return value, p.grad
+
+    def forget() -> None:
+        p.grad = None
+
+    @contextmanager
+    def while_timed() -> Iterator[None]:
+        with stance():
+            yield
+        # Other users of OpenMP can change it under PyTorch's feet.
+        if torch.get_num_threads() != inputs.threads:
+            raise RuntimeError("PyTorch's number of threads changed while it was timed")
+
+    return Peer(forward, gradient, while_timed, forget)
+
+
+def as_tensor(array: Array) -> Any:
+    """Return a tensor over the same memory; PyTorch does not know NumPy's bfloat16."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

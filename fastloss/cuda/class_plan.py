@@ -1,0 +1,243 @@
+"""The plan of a loss over the classes of one axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastloss.arrays import Array
+from fastloss.arrays.cuda import Place
+from fastloss.checks import class_axis
+from fastloss.cuda import probabilities, softmax_rows, softmax_split, softmax_tiles
+from fastloss.cuda.driver import THREADS
+from fastloss.cuda.examples import (
+    NO_EXAMPLE,
+    NOT_INDICES,
+    ClassCall,
+    refuse_kernel,
+    scan_kernel,
+)
+from fastloss.cuda.plans import (
+    CudaPlan,
+    address,
+    address_or_null,
+    blocks_for,
+    itemsize_of,
+    number_code,
+    on_device,
+    scratch,
+)
+from fastloss.cuda.primitives import LARGE, WARP, WIDE
+from fastloss.cuda.variant import ClassVariant, Mapping
+from fastloss.dtypes import FLOATS, name_of
+from fastloss.losses.softmax import link_of
+from fastloss.spec import ClassSpec, Operands, Request, Results
+
+
+class ClassPlan(CudaPlan):
+    """A loss over the classes of one axis."""
+
+    def __init__(self, spec: ClassSpec, request: Request, operands: Operands) -> None:
+        p, t = operands.predictions, operands.targets
+        axis = class_axis(request, p)
+        super().__init__(request, operands, p.shape[:axis] + p.shape[axis + 1 :])
+        self.name = spec.name
+        self.itemsize = p.itemsize
+        self.classes = classes = p.shape[axis]
+        self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
+        options = request.options
+        smoothing = options["label_smoothing"]
+        scale, cap = options.get("logit_scale", 1.0), options.get("logit_softcap")
+        self.numbers = (
+            1.0 - smoothing, smoothing / classes,
+            options.get("z_loss", 0.0), scale, 0.0 if cap is None else cap,
+        )  # fmt: skip
+        self.soft = soft = name_of(t.dtype) in FLOATS
+        index_size = NOT_INDICES if soft else t.itemsize
+        self.indices = (index_size, int(t.dtype.kind == "i"), options["ignore_index"])
+        mass = soft or smoothing > 0.0
+        variant = ClassVariant(
+            name_of(p.dtype),
+            name_of(t.dtype) if soft else "float32",
+            soft,
+            mass,
+            mass and "class_weight" in operands.array_options,
+            link_of(scale, cap),
+            self.outputs,
+        )
+        new = (p.shape, self.new_strides(), p.itemsize)
+        self.wholes = [
+            (a.shape, a.strides, a.itemsize) if a is not None else new
+            for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
+        ]
+        self.steps = [strides[axis] for _, strides, _ in self.wholes]
+        self.layouts = [
+            self.layout(
+                shape[:axis] + shape[axis + 1 :],
+                strides[:axis] + strides[axis + 1 :],
+                itemsize * classes,
+            )
+            for shape, strides, itemsize in self.wholes
+        ]
+        if not soft:
+            self.layouts[1] = self.layout(t.shape, t.strides, t.itemsize)
+        self.weight_layout = self.broadcast_layout(on_device(operands.sample_weight)[0])
+        self.upstream_layout = self.broadcast_layout(operands.grad_output)
+        in_rows = all(strides[axis] == size for _, strides, size in self.wholes)
+        arrays = (on_device(operands.sample_weight)[0], operands.grad_output)
+        weighted = any(array is not None for array in arrays)
+        plain = not (any(self.layouts) or operands.array_options or weighted)
+        self.split = spec.from_logits and in_rows and self.is_split()
+        mapping = mapping_for(classes, self.examples, in_rows, plain)
+        self.tiles = spec.from_logits and in_rows and softmax_tiles.suits(variant, mapping, classes)
+        if self.split:
+            threads = softmax_split.THREADS
+            mapping = mapping._replace(threads=threads, group=threads)
+        if self.tiles:
+            mapping = mapping._replace(threads=softmax_tiles.THREADS, group=1)
+        family: Any = softmax_rows if spec.from_logits else probabilities
+        family = softmax_split if self.split else family
+        #: The kernel for arrays that allow wide loads, if there is one, and for any others.
+        self.computes = {False: family.compute_kernel(variant, mapping)}
+        self.visits = {}
+        if self.split:
+            self.visits[False] = softmax_split.visit_kernel(variant, mapping)
+        if in_rows and self.may_be_wide(axis):
+            wide = mapping._replace(wide=True)
+            family = softmax_tiles if self.tiles else family
+            self.computes[True] = family.compute_kernel(variant, wide)
+            if self.split:
+                self.visits[True] = softmax_split.visit_kernel(variant, wide)
+        # A split example leaves one sum, however many blocks share it.
+        self.blocks = (
+            self.examples
+            if self.split
+            else blocks_for(self.examples, mapping.threads // mapping.group)
+        )
+        # What a mean divides by is known, or the weights have to be summed first.
+        if self.mean and not (soft and arrays[0] is None):
+            self.weight_blocks = blocks_for(self.examples, 8 * THREADS)
+        self.count = float(self.examples) if soft else 0.0
+
+    def may_be_wide(self, axis: int) -> bool:
+        """Whether the rows of all arrays begin alike, as far as their strides tell."""
+        _, first_strides, itemsize = self.wholes[0]
+        return all(
+            size == itemsize
+            and all(
+                (step - first) % WIDE == 0
+                for a, (step, first) in enumerate(zip(strides, first_strides, strict=True))
+                if a != axis and self.shape[a] > 1
+            )
+            for _, strides, size in self.wholes
+        )
+
+    def compute(self, place: Place, operands: Operands, upstream: float, memory: int) -> Results:
+        """Launch the kernels of the loss."""
+        loss = place.empty(self.out_shape, self.real, None) if self.want.loss else None
+        grad = self.new_gradient(place, self.want.grad, operands.grad_out)
+        hess = self.new_gradient(place, self.want.hess, operands.hess_out)
+        record = self.record(operands, upstream, loss, grad, hess, memory)
+        if self.validate and not self.soft:
+            self.refuse_bad_indices(place, operands, record)
+        if self.weight_blocks:
+            self.launch(scan_kernel(), place, self.weight_blocks, record)
+        wide = self.is_wide(record)
+        if self.split:
+            self.launch_split(place, record, wide)
+        else:
+            self.launch(self.computes[wide], place, self.blocks, record)
+        return Results(loss, grad, hess)
+
+    def launch_split(self, place: Place, record: ClassCall, wide: bool) -> None:
+        """Launch the two kernels over as many examples at a time as the cache holds."""
+        splits = softmax_split.parts_for(self.classes)
+        step = min(self.examples, softmax_split.examples_in_cache(self.classes, self.itemsize))
+        kept, parts = scratch(place, step * splits * softmax_split.NUMBERS)
+        for first in range(0, self.examples, step):
+            last = min(first + step, self.examples)
+            turn = record._replace(first=first, last=last, splits=splits, parts=parts)
+            blocks = (last - first) * splits
+            self.launch(self.visits[wide], place, blocks, turn)
+            self.launch(self.computes[wide], place, blocks, turn)
+        del kept
+
+    def is_split(self) -> bool:
+        """Whether several blocks share an example: see `softmax_split`."""
+        if softmax_split.parts_for(self.classes) == 1:
+            return False
+        few = self.examples < FEW_EXAMPLES
+        derivatives = self.want.grad or self.want.hess
+        return few or (derivatives and self.classes * self.itemsize > LONG_EXAMPLE)
+
+    def is_wide(self, record: ClassCall) -> bool:
+        """Whether the addresses of this call allow wide loads and stores."""
+        if True not in self.computes or (self.tiles and record.x % WIDE):
+            return False
+        others = [record.t] if self.soft else []
+        others += [a for a in (record.g, record.h) if a]
+        return all((a - record.x) % WIDE == 0 for a in others)
+
+    def record(
+        self, operands: Operands, upstream: float, loss: Array | None, grad: Array | None,
+        hess: Array | None, memory: int,
+    ) -> ClassCall:  # fmt: skip
+        """Return the arguments of all kernels of a call."""
+        x_layout, t_layout, g_layout, h_layout = self.layouts
+        x_step, t_step, g_step, h_step = self.steps
+        w, w_number = on_device(operands.sample_weight)
+        u = operands.grad_output
+        class_weight = operands.array_options.get("class_weight")
+        return ClassCall(
+            0, self.examples, self.classes, 1,
+            address(operands.predictions), x_step, x_layout,
+            address(operands.targets), t_step, t_layout, *self.indices,
+            address_or_null(class_weight),
+            0 if class_weight is None else class_weight.strides[0],
+            itemsize_of(class_weight), number_code(class_weight),
+            address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
+            address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
+            upstream, self.divisor_of(w_number), memory, self.weight_blocks,
+            *self.numbers,
+            address_or_null(loss), address_or_null(grad), g_step, g_layout,
+            address_or_null(hess), h_step, h_layout, memory + 8 * self.weight_blocks, 0,
+        )  # fmt: skip
+
+    def refuse_bad_indices(self, place: Place, operands: Operands, record: ClassCall) -> None:
+        """Raise for the first index that is no class; waits for the device."""
+        bad = self.first_refused(place, refuse_kernel(), record, self.examples)
+        if bad == NO_EXAMPLE:
+            return
+        where = tuple(int(i) for i in np.unravel_index(bad, self.loss_shape))
+        raise IndexError(
+            f"{self.name}: the class index at position {where} is "
+            f"{self.read_element(operands.targets, where)}, expected "
+            f"0 <= index < C = {self.classes} or ignore_index = {self.indices[2]}"
+        )
+
+
+#: Examples too few to give each a block; bytes too many to stay in a cache, for one example
+#: of each block that runs at a time.
+FEW_EXAMPLES, LONG_EXAMPLE = 256, 2**18
+
+
+def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapping:
+    """Return how threads are laid over the examples; `wide` is decided later."""
+    if not in_rows:
+        # Neighbouring threads read neighbouring examples, unless these are too few to go round.
+        few = classes > WARP and examples < 256 * WARP
+        return Mapping(4 * WARP, WARP if few else 1, False, plain)
+    for up_to, threads, group in ROWS:
+        if classes <= up_to:
+            return Mapping(threads, group, False, plain)
+    return Mapping(LARGE * WARP, LARGE * WARP, False, plain)
+
+
+#: (classes up to, threads of a block, threads of an example); beyond, a whole large block.
+ROWS: tuple[tuple[int, int, int], ...] = (
+    (WARP // 2, 4 * WARP, 1),
+    (4 * WARP, 4 * WARP, max(2, WARP // 4)),
+    (64 * WARP, 4 * WARP, WARP),
+    (256 * WARP, min(8, LARGE) * WARP, min(8, LARGE) * WARP),
+)

@@ -1,0 +1,226 @@
+"""What the kernels over classes share: their arguments, and the pass over the class indices.
+
+The twin of `fastloss.cpu.examples`. A bad class index is no error here: its row is nan.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastloss.cuda.compile import Kernel
+from fastloss.cuda.driver import THREADS, adder
+from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
+from fastloss.cuda.memory import load_index, number_at, offset_of, store_float64, store_int64
+from fastloss.cuda.primitives import block_count, block_number, cuda, inline, thread_number
+
+#: In the place of the size of a class index: the targets are probabilities.
+NOT_INDICES = 0
+
+#: What stands for "none" where the number of the first bad example is looked for.
+NO_EXAMPLE = 2**62
+
+
+class ClassCall(NamedTuple):
+    """The arguments of a kernel over classes.
+
+    Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
+    upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
+    `_step` the bytes from class to class, `_code` the dtype for `number_at`. Examples
+    first .. last are computed. The divisor of a mean is a number, or nan for the sum
+    of the `weight_sums`. `sums` and `parts` are scratch memory.
+    """
+
+    first: int
+    last: int
+    classes: int
+    splits: int
+    x: int
+    x_step: int
+    x_layout: int
+    t: int
+    t_step: int
+    t_layout: int
+    t_size: int
+    t_signed: int
+    ignore_index: int
+    class_weight: int
+    class_weight_step: int
+    class_weight_size: int
+    class_weight_code: int
+    w: int
+    w_layout: int
+    w_size: int
+    w_code: int
+    w_number: float
+    u: int
+    u_layout: int
+    u_size: int
+    u_code: int
+    upstream: float
+    divisor: float
+    weight_sums: int
+    weight_count: int
+    keep: float
+    spread: float
+    z_loss: float
+    logit_scale: float
+    logit_softcap: float
+    loss: int
+    g: int
+    g_step: int
+    g_layout: int
+    h: int
+    h_step: int
+    h_layout: int
+    sums: int
+    parts: int
+
+
+class Examples(NamedTuple):
+    """How a kernel reads what belongs to an example, functions of (arguments, number)."""
+
+    #: The weight of the example.
+    weight: Callable[..., Any]
+    #: The upstream gradient of the example.
+    upstream: Callable[..., Any]
+    #: The class index of the example.
+    index: Callable[..., Any]
+    #: (class index or -1, weight of the index, weight of the example); ignored: weight 0. The
+    #: weight of an index that is no class is nan, and with it the row.
+    target: Callable[..., Any]
+    #: (layout, number, itemsize) -> the bytes from the first example to this one.
+    offset: Callable[..., Any]
+
+
+@inline
+def weight_of_class(call, c):
+    """The weight of class `c`."""
+    if call.class_weight == 0:
+        return 1.0
+    address = call.class_weight + c * call.class_weight_step
+    return number_at(address, 0, np.int64(0), call.class_weight_size, call.class_weight_code)
+
+
+@inline
+def is_class(call, y):
+    """Whether a class index is one."""
+    return y >= 0 and y < call.classes
+
+
+@functools.cache
+def examples_of(plain: bool) -> Examples:
+    """Return how examples are read; `plain`: they lie in rows and there are no arrays of weights.
+
+    A plain kernel has no calls in it, and needs half the registers.
+    """
+
+    @inline
+    def offset(layout, i, itemsize):
+        return i * itemsize if plain else offset_of(layout, i, itemsize)
+
+    @inline
+    def weight_of(call, i):
+        if plain or call.w == 0:
+            return call.w_number
+        return number_at(call.w, call.w_layout, i, call.w_size, call.w_code)
+
+    @inline
+    def upstream_of(call, i):
+        if plain or call.u == 0:
+            return 1.0
+        return number_at(call.u, call.u_layout, i, call.u_size, call.u_code)
+
+    @inline
+    def index_of(call, i):
+        address = call.t + offset(call.t_layout, i, call.t_size)
+        return load_index(address, call.t_size, call.t_signed != 0)
+
+    @inline
+    def target_of(call, i):
+        weight = weight_of(call, i)
+        if call.t_size == NOT_INDICES:
+            return np.int64(-1), 0.0, weight
+        y = index_of(call, i)
+        if y == call.ignore_index:
+            return np.int64(-1), 0.0, 0.0
+        if not is_class(call, y):
+            return np.int64(-1), math.nan, weight
+        return y, call.keep if plain else call.keep * weight_of_class(call, y), weight
+
+    return Examples(weight_of, upstream_of, index_of, target_of, offset)
+
+
+@functools.cache
+def outer_factor(threads: int) -> Any:
+    """Return the function that finds the factor of all derivatives, with the whole block."""
+    add = adder(threads)
+
+    @inline
+    def outer(call, board):
+        divisor = call.divisor
+        if divisor != divisor:
+            divisor = add(call.weight_sums, call.weight_count, board)
+        return call.upstream / divisor if divisor != 0.0 else 0.0
+
+    return outer
+
+
+# --- before the kernels over classes ----------------------------------------------------
+
+
+@functools.cache
+def scan_kernel() -> Kernel:
+    """Return the kernel that sums the weights of the examples."""
+    return Kernel(_make_scan, ClassCall, THREADS, "")
+
+
+def _make_scan() -> Any:
+    total = block_total(THREADS)
+    weight_of, _, index_of, *_ = examples_of(False)
+
+    def scan(call):
+        """Leave each block's sum of weights in `weight_sums`."""
+        board = cuda.shared.array(BOARD, BOARD_DTYPE)
+        part = 0.0
+        start = block_number() * THREADS + thread_number()
+        for i in range(start, call.last, block_count() * THREADS):
+            weight = weight_of(call, i)
+            if call.t_size != NOT_INDICES:
+                y = index_of(call, i)
+                if y == call.ignore_index:
+                    weight = 0.0
+                elif is_class(call, y):
+                    weight = weight * weight_of_class(call, y) if weight != 0.0 else 0.0
+            part += weight
+        part = total(part, board)
+        if thread_number() == 0:
+            store_float64(call.weight_sums + 8 * block_number(), part)
+
+    return scan
+
+
+@functools.cache
+def refuse_kernel() -> Kernel:
+    """Return the kernel that looks for the first index that is no class."""
+    return Kernel(_make_refuse, ClassCall, THREADS, "")
+
+
+def _make_refuse() -> Any:
+    index_of = examples_of(False).index
+
+    def refuse(call):
+        """Leave each thread's first bad example in `parts`."""
+        thread = block_number() * THREADS + thread_number()
+        bad = np.int64(NO_EXAMPLE)
+        for i in range(thread, call.last, block_count() * THREADS):
+            y = index_of(call, i)
+            if bad == NO_EXAMPLE and y != call.ignore_index and not is_class(call, y):
+                bad = np.int64(i)
+        store_int64(call.parts + 8 * thread, bad)
+
+    return refuse

@@ -1,0 +1,319 @@
+"""The kernels of all element-wise losses: one flat walk over the elements.
+
+Where all arrays lie alike in memory, threads read and write 16 bytes at a time; else element
+by element, by the layouts. The formulas are inlined into the loop.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+
+from fastloss.cpu.compile import label_of
+from fastloss.cpu.fingerprint import fingerprint
+from fastloss.cpu.pointwise import everything
+from fastloss.cuda.compile import Kernel
+from fastloss.cuda.driver import THREADS as ADD_THREADS
+from fastloss.cuda.driver import adder
+from fastloss.cuda.examples import NO_EXAMPLE
+from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
+from fastloss.cuda.memory import STORAGE, number_at, offset_of, store_float64, store_int64
+from fastloss.cuda.primitives import (
+    LARGE,
+    WARP,
+    WIDE,
+    block_count,
+    block_number,
+    cuda,
+    inline,
+    thread_number,
+)
+from fastloss.cuda.variant import PointwiseVariant
+from fastloss.dtypes import EPS, real_dtype
+from fastloss.spec import Domain, PointwiseSpec
+
+THREADS = min(8, LARGE) * WARP
+
+
+class PointwiseCall(NamedTuple):
+    """The arguments of an element-wise kernel, but for the options.
+
+    Arrays are addresses. p are the predictions, t the targets, w the weights, u the upstream
+    gradient, g the gradient, h the hessian; `_layout` is the record of each, `_code` its dtype
+    for `number_at`. The divisor of a mean is a number, or nan for the sum of the
+    `weight_sums`. `sums` and `parts` are scratch memory.
+    """
+
+    n: int
+    p: int
+    p_layout: int
+    t: int
+    t_layout: int
+    w: int
+    w_layout: int
+    w_size: int
+    w_code: int
+    w_number: float
+    u: int
+    u_layout: int
+    u_size: int
+    u_code: int
+    upstream: float
+    divisor: float
+    weight_sums: int
+    weight_count: int
+    loss: int
+    g: int
+    g_layout: int
+    h: int
+    h_layout: int
+    sums: int
+    parts: int
+
+
+#: What an option adds to the arguments: its number, or where its array lies.
+NUMBER = (("number", float),)
+LINE = (("address", int), ("layout", int), ("size", int), ("code", int))
+
+
+@functools.cache
+def record_of(array_options: tuple[bool, ...]) -> Any:
+    """Return the NamedTuple of the arguments with the options."""
+    fields = list(get_type_hints(PointwiseCall).items())
+    for k, is_array in enumerate(array_options):
+        fields += [(f"{name}_{k}", kind) for name, kind in (LINE if is_array else NUMBER)]
+    # Numba tells NamedTuples apart by their class, and spells its name in symbols.
+    name = "PointwiseCall" + "".join("a" if a else "n" for a in array_options)
+    return NamedTuple(name, fields)
+
+
+@functools.cache
+def options_of(array_options: tuple[bool, ...], real: Any) -> Callable[..., Any]:
+    """Return the function that reads the options of element `i` as a tuple of `real`."""
+    read: Callable[..., Any] = no_options
+    at = len(PointwiseCall._fields)
+    for is_array in array_options:
+        read = (with_array if is_array else with_number)(read, at, real)
+        at += len(LINE if is_array else NUMBER)
+    return read
+
+
+@inline
+def no_options(call, i):
+    return ()
+
+
+def with_number(before: Callable[..., Any], at: int, real: Any) -> Any:
+    """Add the option that is the number in field `at`."""
+
+    def read(call, i):
+        return (*before(call, i), real(call[at]))
+
+    return inline(read)
+
+
+def with_array(before: Callable[..., Any], at: int, real: Any) -> Any:
+    """Add the option whose array is described from field `at` on."""
+    layout, size, code = at + 1, at + 2, at + 3
+
+    def read(call, i):
+        value = number_at(call[at], call[layout], i, call[size], call[code])
+        return (*before(call, i), real(value))
+
+    return inline(read)
+
+
+# --- before the loss --------------------------------------------------------------------
+
+
+@functools.cache
+def scan_kernel() -> Kernel:
+    """Return the kernel that sums the weights of the elements."""
+    return Kernel(_make_scan, PointwiseCall, ADD_THREADS, "")
+
+
+def _make_scan() -> Any:
+    total = block_total(ADD_THREADS)
+
+    def scan(call):
+        """Leave each block's sum of weights in `weight_sums`."""
+        board = cuda.shared.array(BOARD, BOARD_DTYPE)
+        part = 0.0
+        start = block_number() * ADD_THREADS + thread_number()
+        for i in range(start, call.n, block_count() * ADD_THREADS):
+            part += number_at(call.w, call.w_layout, i, call.w_size, call.w_code)
+        part = total(part, board)
+        if thread_number() == 0:
+            store_float64(call.weight_sums + 8 * block_number(), part)
+
+    return scan
+
+
+@functools.cache
+def refuse_kernel(domain: Domain, variant: PointwiseVariant) -> Kernel:
+    """Return the kernel that looks for the first element outside the domain."""
+    label = label_of(domain.valid, variant.predictions, variant.targets)
+    make = functools.partial(_make_refuse, domain, variant)
+    return Kernel(make, PointwiseCall, ADD_THREADS, label, fingerprint(domain.valid))
+
+
+def _make_refuse(domain: Domain, variant: PointwiseVariant) -> Any:
+    valid = inline(domain.valid)
+    p_size, load_p, *_ = STORAGE[variant.predictions]
+    t_size, load_t, *_ = STORAGE[variant.targets]
+    real: Any = real_dtype(variant.predictions).type
+    tolerance = 4.0 * EPS[variant.predictions]
+
+    def refuse(call):
+        """Leave each thread's first element outside the domain in `parts`."""
+        thread = block_number() * ADD_THREADS + thread_number()
+        bad = np.int64(NO_EXAMPLE)
+        for i in range(thread, call.n, block_count() * ADD_THREADS):
+            p = real(load_p(call.p + offset_of(call.p_layout, i, p_size)))
+            t = real(load_t(call.t + offset_of(call.t_layout, i, t_size)))
+            if bad == NO_EXAMPLE and not valid(p, t, real(tolerance)):
+                bad = np.int64(i)
+        store_int64(call.parts + 8 * thread, bad)
+
+    return refuse
+
+
+# --- the loss and its derivatives -------------------------------------------------------
+
+
+@functools.cache
+def compute_kernel(
+    spec: PointwiseSpec, variant: PointwiseVariant, *, wide: bool, plain: bool
+) -> Kernel:
+    """Return the kernel of the loss `spec` for the dtypes and outputs of `variant`.
+
+    `plain`: all arrays lie in the same order without gaps, and there are no arrays of
+    weights or options; `wide`: such arrays are read 16 bytes at a time.
+    """
+    formulas = [spec.value, spec.grad, spec.hess, spec.domain.valid if spec.domain else None]
+    label = label_of(spec.name, *formulas, variant, wide, plain)
+    make = functools.partial(_make_compute, spec, variant, wide, plain)
+    record = record_of(variant.array_options)
+    lean = plain and variant.predictions != "float64"
+    return Kernel(make, record, THREADS, label, fingerprint(*formulas), lean=lean)
+
+
+def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, plain: bool) -> Any:
+    value, grad = inline(spec.value), inline(spec.grad)
+    hess = inline(spec.hess or spec.grad)
+    valid = inline(spec.domain.valid if spec.domain else everything)
+    p_size, load_p, store_p, load_wide_p, store_wide_p = STORAGE[variant.predictions]
+    t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
+    real: Any = real_dtype(variant.predictions).type
+    real_size, _, store_real, *_ = STORAGE[real.__name__]
+    options_at = options_of(variant.array_options, real)
+    tolerance = 4.0 * EPS[variant.predictions]
+    CHECKED, WEIGHTED = spec.domain is not None, variant.weighted
+    LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
+    LANES = WIDE // p_size
+    # Targets of another dtype than the predictions are read one by one.
+    WIDE_TARGETS = wide and variant.targets == variant.predictions
+    block_sum, add = block_total(THREADS), adder(THREADS)
+
+    @inline
+    def offset(layout, i, itemsize):
+        return i * itemsize if plain else offset_of(layout, i, itemsize)
+
+    @inline
+    def weight_of(call, i):
+        if plain or call.w == 0:
+            return call.w_number
+        return number_at(call.w, call.w_layout, i, call.w_size, call.w_code)
+
+    @inline
+    def upstream_of(call, i):
+        if plain or call.u == 0:
+            return 1.0
+        return number_at(call.u, call.u_layout, i, call.u_size, call.u_code)
+
+    @inline
+    def element(call, p, t, i, outer):
+        """(loss, gradient, hessian) of one element."""
+        options = options_at(call, i)
+        weight, factor = real(1), real(outer)
+        if WEIGHTED:
+            w = weight_of(call, i)
+            weight, factor = real(w), real(outer * w * upstream_of(call, i))
+        v, d, dd = real(0), real(0), real(0)
+        if LOSS:
+            v = real(value(p, t, *options)) * weight
+        if GRAD:
+            d = real(grad(p, t, *options)) * factor
+        if HESS:
+            dd = real(hess(p, t, *options)) * factor
+        if CHECKED and not valid(p, t, real(tolerance)):
+            v, d, dd = real(math.nan), real(math.nan), real(math.nan)
+        if WEIGHTED and weight == real(0):
+            v, d, dd = real(0), real(0), real(0)
+        return v, d, dd
+
+    @inline
+    def single(call, i, outer):
+        """Compute and write element `i`; return its loss."""
+        p = real(load_p(call.p + offset(call.p_layout, i, p_size)))
+        t = real(load_t(call.t + offset(call.t_layout, i, t_size)))
+        v, d, dd = element(call, p, t, i, outer)
+        if PER_ELEMENT:
+            store_real(call.loss + i * real_size, v)
+        if GRAD:
+            store_p(call.g + offset(call.g_layout, i, p_size), d)
+        if HESS:
+            store_p(call.h + offset(call.h_layout, i, p_size), dd)
+        return np.float64(v)
+
+    def pointwise(call):
+        """Compute the elements of a block; leave the sum of their losses in `sums`."""
+        board = cuda.shared.array(BOARD, BOARD_DTYPE)
+        outer = 0.0
+        if GRAD or HESS:
+            divisor = call.divisor
+            if divisor != divisor:
+                divisor = add(call.weight_sums, call.weight_count, board)
+            outer = call.upstream / divisor if divisor != 0.0 else 0.0
+        total = 0.0
+        start = block_number() * THREADS + thread_number()
+        stride = block_count() * THREADS
+        head, chunks = np.int64(0), np.int64(0)
+        if wide:
+            head = min(call.n, ((-call.p) & (WIDE - 1)) // p_size)
+            chunks = (call.n - head) // LANES
+            predictions = cuda.local.array(LANES, real)
+            targets = cuda.local.array(LANES, real)
+            second = cuda.local.array(LANES, real)
+            for c in range(start, chunks, stride):
+                first = head + c * LANES
+                load_wide_p(call.p + first * p_size, predictions)
+                if WIDE_TARGETS:
+                    load_wide_t(call.t + first * t_size, targets)
+                else:
+                    for k in range(LANES):
+                        targets[k] = real(load_t(call.t + (first + k) * t_size))
+                for k in range(LANES):
+                    v, d, dd = element(call, predictions[k], targets[k], first + k, outer)
+                    total += np.float64(v)
+                    if PER_ELEMENT:
+                        store_real(call.loss + (first + k) * real_size, v)
+                    predictions[k] = d
+                    second[k] = dd
+                if GRAD:
+                    store_wide_p(call.g + first * p_size, predictions)
+                if HESS:
+                    store_wide_p(call.h + first * p_size, second)
+        edges = call.n - chunks * LANES
+        for k in range(start, edges, stride):
+            total += single(call, k if k < head else k + chunks * LANES, outer)
+        if LOSS and not PER_ELEMENT:
+            total = block_sum(total, board)
+            if thread_number() == 0:
+                store_float64(call.sums + 8 * block_number(), total)
+
+    return pointwise

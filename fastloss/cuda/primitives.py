@@ -1,0 +1,94 @@
+"""What kernels are written with: the GPU's instructions, or their stand-ins in the simulator.
+
+The only place that chooses between the two. Each instruction becomes a plain function here:
+Numba's cache never finds a kernel again whose closure holds an intrinsic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastloss.device import numba_cuda, simulated
+
+instructions: Any
+if simulated():
+    from fastloss.cuda import simulated as instructions
+
+    cuda = instructions.cuda
+    #: Threads that exchange values without a barrier, and warps of a large block.
+    WARP, LARGE = 4, 2
+else:
+    from fastloss.cuda import ir as instructions
+
+    cuda = numba_cuda()
+    WARP, LARGE = 32, 16
+
+inline = register_jitable(forceinline=True)
+
+#: Marks the function that calls it as one to call: code off the path that must be fast.
+out_of_line = instructions.out_of_line
+
+#: Bytes that one wide load or store moves.
+WIDE = instructions.WIDE
+
+_FLOATS = ("float64", "float32", "float16", "bfloat16")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+
+
+def _plain(name: str) -> Any:
+    """Return the instruction `name` as a function of this module, one that pickles by name."""
+    instruction = getattr(instructions, name)
+
+    def read(address):
+        return instruction(address)
+
+    def act(address, value):
+        instruction(address, value)
+
+    function = act if name.startswith(("store", "load_wide")) else read
+    function.__name__ = function.__qualname__ = name
+    return inline(function)
+
+
+_NAMES = [f"load_{dtype}" for dtype in (*_FLOATS, *_INTEGERS)]
+_NAMES += [f"{act}_{dtype}" for dtype in _FLOATS for act in ("store", "load_wide", "store_wide")]
+_NAMES += ["store_int64"]
+globals().update({name: _plain(name) for name in _NAMES})
+
+
+def instruction(name: str) -> Any:
+    """Return load_<dtype>, store_<dtype>, load_wide_<dtype> or store_wide_<dtype>."""
+    return globals()[name]
+
+
+@inline
+def shuffle_xor(value, offset):
+    """The value of the thread of this warp whose lane differs by `offset` in binary."""
+    return instructions.shuffle_xor(value, offset)
+
+
+@inline
+def sync_warp():
+    """Wait for the warp; what its threads read and wrote before stays before."""
+    instructions.sync_warp()
+
+
+@inline
+def thread_number():
+    """Of this thread in its block."""
+    return np.int64(cuda.threadIdx.x)
+
+
+@inline
+def block_number():
+    """Of this block in the grid."""
+    return np.int64(cuda.blockIdx.x)
+
+
+@inline
+def block_count():
+    """Blocks in the grid."""
+    return np.int64(cuda.gridDim.x)

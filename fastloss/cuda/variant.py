@@ -1,0 +1,28 @@
+"""How the threads of a kernel are laid over its work; what it computes is in `fastloss.variant`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastloss.variant import ClassVariant, Outputs, PointwiseVariant
+
+
+class Mapping(NamedTuple):
+    """Threads of a block, threads that share one example, and what the kernel may rely on.
+
+    `wide`: rows are read 16 bytes at a time. `plain`: examples lie one after the other, and
+    there are no arrays of weights.
+    """
+
+    threads: int
+    group: int
+    wide: bool
+    plain: bool
+
+
+def is_lean(variant: ClassVariant, mapping: Mapping) -> bool:
+    """Whether 64 registers are enough for the kernel."""
+    return mapping.plain and variant.predictions != "float64" and not variant.soft
+
+
+__all__ = ["ClassVariant", "Mapping", "Outputs", "PointwiseVariant", "is_lean"]

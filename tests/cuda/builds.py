@@ -1,0 +1,131 @@
+"""The list of kernels that are compiled to PTX and assembled, and what must hold of each."""
+
+import importlib
+
+import fastloss as fl
+from tests.cuda import assembly
+
+LEAN, FULL, REGISTERS = 64, 160, 65536
+"""Registers of a thread: at most, for kernels of which 1024 threads run at a time, and others;
+of a multiprocessor."""
+
+LOSS_GRAD = (True, True, False, False)
+GRAD_HESS = (False, True, True, False)
+LOSS = (True, False, False, False)
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+WIDE_LOAD = WIDE_STORE = {"float32": r"v4\.f32", "float64": r"v2\.f64"}
+
+
+def mappings():
+    """(threads, group): a thread, a part of a warp, a warp, a block."""
+    from fastloss.cuda.class_plan import ROWS
+    from fastloss.cuda.softmax_split import THREADS
+
+    return [*[(threads, group) for _, threads, group in ROWS], (THREADS, THREADS)]
+
+
+class Build:
+    """A kernel of the list; `make` is called late: it imports numba.cuda."""
+
+    def __init__(self, name, make, dtype, wide=True, writes=True):
+        self.name, self.make, self.dtype = name, make, dtype
+        self.wide, self.writes = wide, writes
+
+    def __str__(self):
+        return f"{self.name}-{self.dtype}"
+
+
+def class_kernel(
+    family, dtype, mapping, *, soft=False, mass=False, weighted=False, link="IDENTITY",
+    outputs=LOSS_GRAD, plain=True, maker="compute_kernel",
+):  # fmt: skip
+    def make():
+        from fastloss.cuda.variant import ClassVariant, Mapping, Outputs
+
+        formulas = importlib.import_module("fastloss.losses.softmax")
+        module = importlib.import_module(f"fastloss.cuda.{family}")
+        targets = dtype if soft else "float32"
+        variant = ClassVariant(
+            dtype, targets, soft, mass or soft, weighted, getattr(formulas, link), Outputs(*outputs)
+        )
+        threads, group = mappings()[mapping]
+        wide = group > 1
+        return getattr(module, maker)(variant, Mapping(threads, group, wide, plain))
+
+    return make
+
+
+def pointwise_kernel(loss, dtype, *, targets=None, outputs=LOSS_GRAD, plain=True, weighted=False):
+    def make():
+        from fastloss.cuda.pointwise import compute_kernel
+        from fastloss.cuda.variant import Outputs, PointwiseVariant
+
+        arrays = (False,) * len(loss.spec.options)
+        variant = PointwiseVariant(dtype, targets or dtype, weighted, arrays, Outputs(*outputs))
+        return compute_kernel(loss.spec, variant, wide=plain, plain=plain)
+
+    return make
+
+
+def builds():
+    for dtype in DTYPES:
+        for mapping, name in enumerate(("thread", "part", "warp", "block", "large")):
+            make = class_kernel("softmax_rows", dtype, mapping)
+            yield Build(f"softmax_rows-{name}", make, dtype, wide=mapping > 0)
+        tile = class_kernel("softmax_tiles", dtype, 0)
+        yield Build("tiles", tile, dtype)
+        yield Build("split", class_kernel("softmax_split", dtype, 4), dtype)
+        visit = class_kernel("softmax_split", dtype, 4, outputs=LOSS, maker="visit_kernel")
+        yield Build("visit", visit, dtype, writes=False)
+        yield Build("probabilities", class_kernel("probabilities", dtype, 2, mass=True), dtype)
+        yield Build("soft", class_kernel("softmax_rows", dtype, 4, soft=True), dtype)
+    for name, call in {
+        "loss-only": {"outputs": LOSS},
+        "smoothed": {"mass": True},
+        "capped": {"link": "SOFTCAPPED"},
+        "hessian": {"outputs": GRAD_HESS},
+        "general": {"plain": False},
+        "everything": {
+            "soft": True, "weighted": True, "link": "SOFTCAPPED", "outputs": GRAD_HESS,
+            "plain": False,
+        },
+    }.items():  # fmt: skip
+        for mapping in (2, 4):
+            make = class_kernel("softmax_rows", "bfloat16", mapping, **call)
+            writes = call.get("outputs") is not LOSS
+            yield Build(f"softmax_rows-{name}-{mapping}", make, "bfloat16", writes=writes)
+    for loss in fl.losses():
+        if hasattr(loss.spec, "value"):
+            for dtype in ("float32", "bfloat16"):
+                yield Build(loss.name, pointwise_kernel(loss, dtype), dtype)
+    for dtype in ("float16", "float64"):
+        loss = fl.binary_cross_entropy_with_logits
+        yield Build(loss.name, pointwise_kernel(loss, dtype), dtype)
+    general = pointwise_kernel(fl.hinge, "float32", targets="int64", plain=False, weighted=True)
+    yield Build("hinge-general", general, "float32", wide=False)
+    hessian = pointwise_kernel(
+        fl.binary_cross_entropy_with_logits, "float32", outputs=GRAD_HESS, plain=True
+    )
+    yield Build("bce-hessian", hessian, "float32")
+
+
+BUILDS = tuple(builds())
+
+
+def check(build, monkeypatch, folder):
+    """Compile and assemble: nothing is spilled, enough threads fit, 16 bytes move at a time."""
+    kernel = build.make()
+    for capability, ptx in assembly.compile_ptx(kernel, monkeypatch).items():
+        assert f".target sm_{capability[0]}{capability[1]}" in ptx
+        assembled = assembly.assemble(ptx, capability, folder)
+        assert assembled.spills == 0
+        assert assembled.registers <= (LEAN if kernel.lean else FULL)
+        assert assembled.registers * kernel.threads <= REGISTERS
+        assert assembled.shared <= 48 * 1024
+        # No sum of floats whose order is left to chance.
+        assert not assembly.count(ptx, r"(atom|red)\.")
+        if build.wide:
+            loads = WIDE_LOAD.get(build.dtype, r"v4\.(u32|b32)")
+            stores = WIDE_STORE.get(build.dtype, r"v4\.b32")
+            assert assembly.count(ptx, rf"ld\.global\.{loads}") > 0
+            assert assembly.count(ptx, rf"st\.global\.cs\.{stores}") > 0 or not build.writes
