@@ -128,7 +128,10 @@ def compile_driver(function: Callable[..., Any], parallel: bool) -> Any:
     """Compile the driver at once, serial or on Numba's threads."""
     form = named(function, "_parallel" if parallel else "_serial")
     return cached(
-        functools.partial(njit, _DRIVER_SIGNATURE, parallel=parallel, nogil=True, **OPTIONS), form
+        functools.partial(
+            njit, _DRIVER_SIGNATURE, parallel=parallel, nogil=True, no_cfunc_wrapper=True, **OPTIONS
+        ),
+        form,
     )
 
 

@@ -41,7 +41,7 @@ def make_drive() -> Callable[..., Any]:
         stands for the sum of the weights. `loss` is where the total goes (0: nowhere).
         """
         # One block of scratch memory: a slot and a sum for every chunk.
-        most = max(prepare_chunks, chunks)
+        most = prepare_chunks if prepare_chunks > chunks else chunks
         slots = allocate(8 * (2 * most + 1))
         sums = slots + 8 * most
         if prepare != 0:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.ir import make_read_record
+from fastloss.cpu.ir import least, make_read_record
 from fastloss.cpu.memory import inline, load_float64, load_int64, poke_int64
 
 #: Examples that one chunk of `scan` looks at.
@@ -68,7 +68,7 @@ def read_chunk(record, chunk, slot):
     """(arguments, factor of the derivatives, first example, the one after the last)."""
     call = read_call(record)
     first = chunk * call.per_chunk
-    return call, load_float64(slot, 0), first, min(call.n, first + call.per_chunk)
+    return call, load_float64(slot, 0), first, least(call.n, first + call.per_chunk)
 
 
 @inline
@@ -95,23 +95,16 @@ def scan(record, chunk, slot):
     """Sum the weights of a chunk of examples; refuse the first index that is no class."""
     call = read_call(record)
     first = chunk * SCAN_CHUNK
-    last = min(call.n, first + SCAN_CHUNK)
-    bad, ignored = 0, 0
+    last = least(call.n, first + SCAN_CHUNK)
+    ignored, refused = 0, call.n
     for i in range(first, last):
         y = load_int64(call.t, i)
         dropped = y == call.ignore_index
         good = dropped | ((y >= 0) & (y < call.classes))
-        bad += 0 if good else 1
+        refused = least(refused, call.n if good else i)
         ignored += 1 if dropped else 0
-    refused = ALL_GOOD
     total = np.float64(last - first - ignored)
-    if bad > 0:
-        refused = first
-        y = load_int64(call.t, refused)
-        while y == call.ignore_index or (y >= 0 and y < call.classes):
-            refused += 1
-            y = load_int64(call.t, refused)
-    elif call.w != 0 or call.class_weight != 0:
+    if refused == call.n and (call.w != 0 or call.class_weight != 0):
         total = 0.0
         for i in range(first, last):
             y = load_int64(call.t, i)
@@ -119,7 +112,7 @@ def scan(record, chunk, slot):
             # An infinite class weight beside a weight of 0 must not count.
             if weight != 0.0:
                 total += weight * entry_of(call.class_weight, y)
-    poke_int64(slot, 0, refused)
+    poke_int64(slot, 0, refused if refused < call.n else ALL_GOOD)
     return total
 
 

@@ -113,13 +113,36 @@ def pick(typingctx, single, double, like):
 
 
 @intrinsic
-def is_single(typingctx, x):
-    """Whether `x` is a float32; a constant, so LLVM drops the branch not taken."""
+def least(typingctx, a, b):
+    """The smaller of two integers; Numba's own `min` is two functions and a tuple."""
 
     def codegen(context, builder, signature, args):
-        return context.get_constant(types.boolean, x == types.float32)
+        return builder.select(builder.icmp_signed("<", *args), *args)
 
-    return types.boolean(x), codegen
+    return types.int64(types.int64, types.int64), codegen
+
+
+def make_polynomial(name, module, single=None, double=None):
+    """Make the intrinsic module.name(x): Horner's scheme, highest coefficient first.
+
+    One intrinsic for all of it: each one that Numba has to resolve delays a first call.
+    """
+
+    @intrinsic_called(name, module)
+    def polynomial(typingctx, x):
+        def codegen(context, builder, signature, args):
+            kind = args[0].type
+            first, *others = (
+                ir.Constant(kind, value) for value in (single if kind == F32 else double)
+            )
+            value = first
+            for coefficient in others:
+                value = call_llvm(builder, "llvm.fmuladd", (value, args[0], coefficient))
+            return value
+
+        return x(x), codegen
+
+    return polynomial
 
 
 # --- the bits of a float ----------------------------------------------------------------

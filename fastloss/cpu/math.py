@@ -13,7 +13,15 @@ from numba.extending import overload, register_jitable
 
 from fastloss import elementary
 from fastloss.cpu.ir import cast_like as real
-from fastloss.cpu.ir import divide, is_single, muladd, pick, pow2, roundeven, split_exponent
+from fastloss.cpu.ir import (
+    divide,
+    make_polynomial,
+    muladd,
+    pick,
+    pow2,
+    roundeven,
+    split_exponent,
+)
 
 # A call that LLVM finds too large to inline would keep the loop around it scalar.
 INLINE = {"forceinline": True}
@@ -62,32 +70,30 @@ def reduce_exp(x):
     return n, muladd(n, pick(-LN2_LO_32, -LN2_LO_64, x), r)
 
 
-@register_jitable(forceinline=True)
-def exp_q(r):
-    """(e^r - 1 - r) / r^2 for |r| <= ln(2) / 2."""
-    if is_single(r):
-        q = real(1.3926183587713494542e-3, r)
-        q = muladd(q, r, real(8.3631790527225773704e-3, r))
-        q = muladd(q, r, real(4.1666554617204574203e-2, r))
-        q = muladd(q, r, real(1.6666576989698775683e-1, r))
-        return muladd(q, r, real(0.5, r))
-    q = real(2.5100385495510319078e-8, r)
-    q = muladd(q, r, real(2.7620088445409748161e-7, r))
-    q = muladd(q, r, real(2.7557268459997064772e-6, r))
-    q = muladd(q, r, real(2.4801521295954375131e-5, r))
-    q = muladd(q, r, real(1.9841269863053616878e-4, r))
-    q = muladd(q, r, real(1.3888888917213716901e-3, r))
-    q = muladd(q, r, real(8.3333333333300618325e-3, r))
-    q = muladd(q, r, real(4.1666666666624127873e-2, r))
-    q = muladd(q, r, real(1.6666666666666667453e-1, r))
-    return muladd(q, r, real(0.5, r))
+# (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2.
+EXP_Q_32 = (
+    1.3926183587713494542e-3,
+    8.3631790527225773704e-3,
+    4.1666554617204574203e-2,
+    1.6666576989698775683e-1,
+    0.5,
+)
+EXP_Q_64 = (
+    2.5100385495510319078e-8,
+    2.7620088445409748161e-7,
+    2.7557268459997064772e-6,
+    2.4801521295954375131e-5,
+    1.9841269863053616878e-4,
+    1.3888888917213716901e-3,
+    8.3333333333300618325e-3,
+    4.1666666666624127873e-2,
+    1.6666666666666667453e-1,
+    0.5,
+)
+exp_q = make_polynomial("exp_q", __name__, EXP_Q_32, EXP_Q_64)
 
-
-@register_jitable(forceinline=True)
-def exp_reduced(r):
-    """e^r for |r| <= ln(2) / 2."""
-    one = real(1.0, r)
-    return muladd(muladd(exp_q(r), r, one), r, one)
+# e^r = 1 + r + r^2 q(r).
+exp_reduced = make_polynomial("exp_reduced", __name__, (*EXP_Q_32, 1.0, 1.0), (*EXP_Q_64, 1.0, 1.0))
 
 
 @on_cpu(elementary.exp)
@@ -128,6 +134,39 @@ def expm1(x):
 # --- logarithms -------------------------------------------------------------------------
 
 
+#: Cephes logf: log(1 + f) = f - f^2 / 2 + f^3 p(f).
+log_p = make_polynomial(
+    "log_p",
+    __name__,
+    single=(
+        7.0376836292e-2,
+        -1.1514610310e-1,
+        1.1676998740e-1,
+        -1.2420140846e-1,
+        1.4249322787e-1,
+        -1.6668057665e-1,
+        2.0000714765e-1,
+        -2.4999993993e-1,
+        3.3333331174e-1,
+    ),
+)
+
+#: fdlibm e_log.c: what is left of log(1 + f), by the square of s = f / (2 + f).
+log_r = make_polynomial(
+    "log_r",
+    __name__,
+    double=(
+        1.479819860511658591e-01,
+        1.531383769920937332e-01,
+        1.818357216161805012e-01,
+        2.222219843214978396e-01,
+        2.857142874366239149e-01,
+        3.999999999940941908e-01,
+        6.666666666666735130e-01,
+    ),
+)
+
+
 def log_mantissa(f, k):
     """log(1 + f) + k ln(2) for 1 + f in [sqrt(1/2), sqrt(2))."""
     raise NotImplementedError
@@ -139,34 +178,17 @@ def _log_mantissa(f, k):
 
 
 def log_mantissa_32(f, k):
-    # Cephes logf.
     z = f * f
-    p = real(7.0376836292e-2, f)
-    p = muladd(p, f, real(-1.1514610310e-1, f))
-    p = muladd(p, f, real(1.1676998740e-1, f))
-    p = muladd(p, f, real(-1.2420140846e-1, f))
-    p = muladd(p, f, real(1.4249322787e-1, f))
-    p = muladd(p, f, real(-1.6668057665e-1, f))
-    p = muladd(p, f, real(2.0000714765e-1, f))
-    p = muladd(p, f, real(-2.4999993993e-1, f))
-    p = muladd(p, f, real(3.3333331174e-1, f))
-    tail = muladd(k, real(LN2_LO_32, f), p * f * z)
+    tail = muladd(k, real(LN2_LO_32, f), log_p(f) * f * z)
     tail = muladd(real(-0.5, f), z, tail)
     return muladd(k, real(LN2_HI_32, f), f + tail)
 
 
 def log_mantissa_64(f, k):
-    # fdlibm e_log.c.
     s = divide(f, 2.0 + f)
     z = s * s
-    p = muladd(z, 1.479819860511658591e-01, 1.531383769920937332e-01)
-    p = muladd(p, z, 1.818357216161805012e-01)
-    p = muladd(p, z, 2.222219843214978396e-01)
-    p = muladd(p, z, 2.857142874366239149e-01)
-    p = muladd(p, z, 3.999999999940941908e-01)
-    p = muladd(p, z, 6.666666666666735130e-01)
     half_square = 0.5 * f * f
-    tail = muladd(s, muladd(p, z, half_square), k * LN2_LO_64)
+    tail = muladd(s, muladd(log_r(z), z, half_square), k * LN2_LO_64)
     return k * LN2_HI_64 - ((half_square - tail) - f)
 
 

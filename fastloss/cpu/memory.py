@@ -123,7 +123,7 @@ def run_at(layout, index, n):
     """(elements from `index` on that one stride walks through, at most `n`; that stride)."""
     ndim = peek_int64(layout, 0)
     length = peek_int64(layout, ndim)
-    return min(n, length - index % length), peek_int64(layout, 2 * ndim)
+    return ir.least(n, length - index % length), peek_int64(layout, 2 * ndim)
 
 
 class Transfers(NamedTuple):

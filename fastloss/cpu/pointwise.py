@@ -16,7 +16,15 @@ from numba.extending import register_jitable
 from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.fingerprint import fingerprint
-from fastloss.cpu.ir import allocate, load_tuple, make_read_record, mix_tuple, release, running_sum
+from fastloss.cpu.ir import (
+    allocate,
+    least,
+    load_tuple,
+    make_read_record,
+    mix_tuple,
+    release,
+    running_sum,
+)
 from fastloss.cpu.memory import (
     STORAGE,
     inline,
@@ -113,8 +121,8 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
         b = allocate(2 * LINE)
         refused = ALL_GOOD
         total = 0.0
-        for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
-            n = min(TILE, call.n - start)
+        for start in range(chunk * CHUNK, least(call.n, chunk * CHUNK + CHUNK), TILE):
+            n = least(TILE, call.n - start)
             if CHECKED and refused == ALL_GOOD:
                 p = fetch_p(call.p, call.p_layout, start, n, b)
                 t = fetch_t(call.t, call.t_layout, start, n, b + LINE)
@@ -200,8 +208,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
         addresses = losses + LINE
         values = load_tuple(call.options, where, real(0))
         total = 0.0
-        for start in range(chunk * CHUNK, min(call.n, chunk * CHUNK + CHUNK), TILE):
-            n = min(TILE, call.n - start)
+        for start in range(chunk * CHUNK, least(call.n, chunk * CHUNK + CHUNK), TILE):
+            n = least(TILE, call.n - start)
             for k in range(n_options):
                 address = load_int64(call.option_lines, 2 * k)
                 if address != 0:

@@ -17,8 +17,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
-from fastloss.cpu.examples import read_chunk
-from fastloss.cpu.ir import allocate, larger, release, running_sum
+from fastloss.cpu.examples import entry_of, read_chunk
+from fastloss.cpu.ir import allocate, larger, least, release, running_sum
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
@@ -128,16 +128,26 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         return load_x(call.x + c * call.x_step + offset_of(call.x_layout, i, x_size), 0)
 
     @register_jitable
-    def read_weights(call, outer, start, m, largest, y, hot, weight, factor):
-        """Find each example's class, its weights, and what multiplies its derivatives."""
+    def read_examples(
+        call, outer, start, m, tile, row, largest, y, hot, weight, factor, z_y, raw_y, beside
+    ):
+        """Find each example's class, its logit and its weights, and the derivatives' factor."""
         for lane in range(m):
             w = 1.0
             if not SOFT:
                 index = load_int64(call.t, start + lane)
-                # What is looked up for an ignored example has weight 0.
-                w = 0.0 if index == call.ignore_index else 1.0
-                poke_int64(y, lane, 0 if index == call.ignore_index else index)
-                poke_float64(hot, lane, call.keep)
+                if index == call.ignore_index:
+                    index, w = 0, 0.0  # what is looked up for it has weight 0
+                poke_int64(y, lane, index)
+                poke(z_y, lane, peek(tile + index * row, lane))
+                by_class = entry_of(call.class_weight, index)
+                poke_float64(hot, lane, call.keep * by_class)
+                if RAW:
+                    poke(raw_y, lane, raw_logit(call, index, start + lane))
+                if MASS:
+                    near = real(by_class) if CLASS_WEIGHT else real(1)
+                    spread = class_target(real(0), near, real(call.keep), real(call.spread))
+                    poke_float64(beside, lane, np.float64(spread))
             f = outer * w
             if WEIGHTED:
                 w = load_float64(call.w, start + lane) if w != 0.0 else 0.0
@@ -147,21 +157,6 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             # A row of masks only has no maximum to measure from. (+ 0: as above.)
             top = peek(largest, lane)
             poke(largest, lane, (real(0) if top == real(-np.inf) else top) + real(0))
-
-    @register_jitable
-    def read_labels(call, start, m, tile, row, y, hot, z_y, raw_y, beside):
-        """Look up the logit of each example's class, and the weights of the class."""
-        for lane in range(m):
-            index = peek_int64(y, lane)
-            poke(z_y, lane, peek(tile + index * row, lane))
-            if RAW:
-                poke(raw_y, lane, raw_logit(call, index, start + lane))
-            if call.class_weight != 0:
-                poke_float64(hot, lane, call.keep * load_float64(call.class_weight, index))
-            if MASS:
-                by_class = load_real(call.class_weight_real, index) if CLASS_WEIGHT else real(1)
-                spread = class_target(real(0), by_class, real(call.keep), real(call.spread))
-                poke_float64(beside, lane, np.float64(spread))
 
     @register_jitable
     def exponentiate(first, last, m, tile, row, largest, part, s):
@@ -230,13 +225,10 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         call, start, m, largest, s, mass, dot, hot, weight, factor, z_y, raw_y, beside,
         inverse, slope, entry, h_entry,
     ):  # fmt: skip
-        """Compute the losses of a tile, and what its derivatives are made with.
-
-        Return the sum of the losses, and how many examples weigh 0.
-        """
+        """Compute the losses of a tile, and what derivatives are made with; return the sum."""
         scale, cap = np.float64(call.logit_scale), np.float64(call.logit_softcap)
         bend = 2.0 * call.z_loss
-        losses, dead = 0.0, 0
+        losses = 0.0
         for lane in range(m):
             label, w = load_float64(hot, lane) if not SOFT else 0.0, load_float64(weight, lane)
             all_mass = load_float64(mass, lane) if MASS else 0.0
@@ -244,7 +236,6 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             total, top = load_float64(s, lane), load_real(largest, lane)
             at_label = load_real(z_y, lane) if not SOFT else real(0)
             log_s = log(total)
-            dead += 1 if w == 0.0 else 0
             if LOSS:
                 v = example_loss(
                     log_s, np.float64(top), np.float64(at_label), label,
@@ -270,7 +261,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                     each *= by_lse * (f * scale)
                 poke(inverse, lane, real(each))
                 poke_float64(slope, lane, by_lse)
-        return losses, dead
+        return losses
 
     @register_jitable
     def write_tile(call, start, m, tile, row, inverse, slope, factor, buffers):
@@ -321,34 +312,29 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                     deliver(h_line, h, call.h_layout, start, m, h_buffer)
 
     @register_jitable
-    def write_entry(call, c, i, by_x, by_xx):
-        """Write the derivatives of class c of example i."""
-        if ROWS:
-            g = call.g + (i * call.classes + c) * x_size
-            h = call.h + (i * call.classes + c) * x_size
-        else:
-            g = call.g + c * call.g_step + (offset_of(call.g_layout, i, x_size) if GRAD else 0)
-            h = call.h + c * call.h_step + (offset_of(call.h_layout, i, x_size) if HESS else 0)
-        if GRAD:
-            store_x(g, 0, by_x)
-        if HESS:
-            store_x(h, 0, by_xx)
-
-    @register_jitable
-    def write_labels(call, start, m, y, entry, h_entry, weight, dead):
+    def write_labels(call, start, m, y, entry, h_entry, weight):
         """Write the entry of each example's own class, and 0 for those that weigh 0.
 
         The latter may hold a nan.
         """
-        if not SOFT:
-            for lane in range(m):
-                by_xx = peek(h_entry, lane) if HESS else real(0)
-                write_entry(call, peek_int64(y, lane), start + lane, peek(entry, lane), by_xx)
-        if dead > 0:
-            for lane in range(m):
-                if peek_float64(weight, lane) == 0.0:
-                    for c in range(call.classes):
-                        write_entry(call, c, start + lane, real(0), real(0))
+        for lane in range(m):
+            i, dead = start + lane, peek_float64(weight, lane) == 0.0
+            c, last = (0, 0) if SOFT else (peek_int64(y, lane), peek_int64(y, lane) + 1)
+            if dead:
+                c, last = 0, call.classes
+            while c < last:
+                if ROWS:
+                    entry_at = (i * call.classes + c) * x_size
+                    g, h = call.g + entry_at, call.h + entry_at
+                else:
+                    g, h = call.g + c * call.g_step, call.h + c * call.h_step
+                    g += offset_of(call.g_layout, i, x_size) if GRAD else 0
+                    h += offset_of(call.h_layout, i, x_size) if HESS else 0
+                if GRAD:
+                    store_x(g, 0, real(0) if dead or SOFT else peek(entry, lane))
+                if HESS:
+                    store_x(h, 0, real(0) if dead or SOFT else peek(h_entry, lane))
+                c += 1
 
     def softmax_lanes(record, chunk, slot):
         """Compute a chunk of examples, tile by tile; return the sum of their losses."""
@@ -365,25 +351,25 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         entry, h_entry, buffers = s + 14 * line, s + 15 * line, s + 16 * line
         total = 0.0
         for start in range(first, last, lanes):
-            m = min(lanes, last - start)
+            m = least(lanes, last - start)
             read_tile(call, start, m, tile, row, buffers)
             find_largest(classes, m, tile, row, largest)
-            read_weights(call, outer, start, m, largest, y, hot, weight, factor)
-            if not SOFT:
-                read_labels(call, start, m, tile, row, y, hot, z_y, raw_y, beside)
+            read_examples(
+                call, outer, start, m, tile, row, largest, y, hot, weight, factor, z_y, raw_y,
+                beside,
+            )  # fmt: skip
             if MASS:
                 weigh(call, start, m, tile, row, largest, mass, dot, buffers)
             for run in range(0, classes, SUM_RUN):
-                end = min(classes, run + SUM_RUN)
+                end = least(classes, run + SUM_RUN)
                 exponentiate(run, end, m, tile, row, largest, part, s)
-            losses, dead = finish_examples(
+            total += finish_examples(
                 call, start, m, largest, s, mass, dot, hot, weight, factor, z_y, raw_y, beside,
                 inverse, slope, entry, h_entry,
             )  # fmt: skip
-            total += losses
             if KEEP:
                 write_tile(call, start, m, tile, row, inverse, slope, factor, buffers)
-                write_labels(call, start, m, y, entry, h_entry, weight, dead)
+                write_labels(call, start, m, y, entry, h_entry, weight)
         release(tile)
         return total
 

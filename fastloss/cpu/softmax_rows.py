@@ -19,7 +19,7 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel, label_of
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
-from fastloss.cpu.ir import allocate, release, running_max, running_sum
+from fastloss.cpu.ir import allocate, least, release, running_max, running_sum
 from fastloss.cpu.memory import STORAGE, offset_of
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive
@@ -166,7 +166,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         bend = 2.0 * call.z_loss
         classes = call.classes
         blocks = (classes + BLOCK - 1) // BLOCK
-        block = min(classes, BLOCK)
+        block = least(classes, BLOCK)
         row = 0 if IN_GRADIENT or not KEEP else classes
         tops = allocate((blocks + row) * size)  # (blocks,), what each block is measured from
         e = tops + blocks * size  # (C,), exponentials
@@ -184,7 +184,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 continue
             x = call.x + offset_of(call.x_layout, i, classes * x_size)
             t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
-            raw_at_y = peek_x(x, max(y, 0))
+            raw_at_y = peek_x(x, y if y > 0 else 0)
             if IN_GRADIENT:
                 e = g
             if prepared != i:
@@ -194,7 +194,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             s, mass, dot = 0.0, 0.0, 0.0
             for b in range(blocks):
                 start = b * BLOCK
-                n = min(BLOCK, classes - start)
+                n = least(BLOCK, classes - start)
                 raw_top = running_max(raw_top, coming)
                 # A row that so far holds only masks has no maximum to measure from.
                 new = real(0) if raw_top == real(-np.inf) else link(raw_top, scale, cap)
@@ -213,14 +213,14 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                     mass += part_mass
                     dot += part_dot
                 if b + 1 < blocks:
-                    ahead, n_ahead = here + BLOCK * x_size, min(BLOCK, classes - start - BLOCK)
+                    ahead, n_ahead = here + BLOCK * x_size, least(BLOCK, classes - start - BLOCK)
                 else:
                     prepared = i + 1
                     n_ahead = block if prepared < last else np.int64(0)
                     ahead = call.x + offset_of(
-                        call.x_layout, prepared * min(n_ahead, 1), classes * x_size
+                        call.x_layout, prepared * least(n_ahead, 1), classes * x_size
                     )
-                both = min(n, n_ahead)
+                both = least(n, n_ahead)
                 part, coming = exponentials_and_largest(here, e_here, both, m, scale, cap, ahead)
                 if both < n:
                     part += exponentials(here, e_here, both, n, m, scale, cap)
@@ -241,7 +241,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 factor = outer * weight * entry_of(call.u, i)
                 for b in range(blocks):
                     start = b * BLOCK
-                    n = min(BLOCK, classes - start)
+                    n = least(BLOCK, classes - start)
                     # A block of masks alone is measured from 0, which may lie above m.
                     behind = min(np.float64(peek(tops, b)) - top, 0.0)
                     inverse = 1.0 / s
