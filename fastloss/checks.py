@@ -284,21 +284,21 @@ def real_of(predictions: Array) -> np.dtype[Any]:
 
 def check_overlap(operands: Operands) -> None:
     """Refuse an `out` that is read-only, or that shares memory with an input it is not."""
-    grad, hess = operands.grad_out, operands.hess_out
+    p, t, w, u, grad, hess, arrays = operands
     for out in (grad, hess):
         if out is None:
             continue
         if not out.flags.writeable:
             raise ValueError("out is read-only; pass a writable array")
-        for role, array in (
-            ("targets", operands.targets),
-            ("sample_weight", operands.sample_weight),
-            ("grad_output", operands.grad_output),
-            *operands.array_options.items(),
-        ):
-            if array is not None and _overlap(out, array):
-                raise ValueError(f"out shares memory with {role}; pass an array of its own")
-        p = operands.predictions
+        if _overlap(out, t):
+            raise _shared("targets")
+        if w is not None and _overlap(out, w):
+            raise _shared("sample_weight")
+        if u is not None and _overlap(out, u):
+            raise _shared("grad_output")
+        for name, array in arrays.items():
+            if _overlap(out, array):
+                raise _shared(name)
         if out is not p and _overlap(out, p) and not _same(out, p):
             raise ValueError(
                 "out shares memory with predictions without being the same array; pass "
@@ -306,6 +306,10 @@ def check_overlap(operands: Operands) -> None:
             )
     if grad is not None and hess is not None and _overlap(grad, hess):
         raise ValueError("out: gradient and hessian share memory; pass two arrays")
+
+
+def _shared(role: str) -> ValueError:
+    return ValueError(f"out shares memory with {role}; pass an array of its own")
 
 
 def _same(a: Array, b: Array) -> bool:

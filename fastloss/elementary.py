@@ -58,6 +58,11 @@ def log1p(x: float) -> float:
     return -math.inf if x == -1 else math.nan
 
 
+def log1p_unit(x: float) -> float:
+    """log(1 + x) for 0 <= x <= 1, where it needs no logarithm's range reduction."""
+    return log1p(x)
+
+
 def divide(a: float, b: float) -> float:
     """a / b as IEEE 754 has it: inf or nan for b = 0, where Python raises."""
     if b != 0:
@@ -95,7 +100,7 @@ def sigmoid(z):
 @register_jitable(forceinline=True)
 def softplus(z):
     """log(1 + e^z), stable for every z."""
-    return maximum(z, const(0.0, z)) + log1p(exp(-abs(z)))
+    return maximum(z, const(0.0, z)) + log1p_unit(exp(-abs(z)))
 
 
 @register_jitable(forceinline=True)

@@ -11,8 +11,8 @@ from fastloss.arrays import Array
 from fastloss.checks import as_float, class_axis
 from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.examples import SCAN_CHUNK, ClassCall, scan_kernel
-from fastloss.cpu.plan import CpuPlan, address, address_or_null, packers
+from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
+from fastloss.cpu.plan import DATA_CELL, NO_CELL, CpuPlan, cell_of, packers
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.layouts import layout_record
 from fastloss.losses.softmax import link_of
@@ -23,7 +23,8 @@ from fastloss.variant import ClassVariant
 LANES_BELOW = 64
 
 _FLOAT64 = np.dtype(np.float64)
-_pack_addresses, _pack_rest = packers(ClassCall, addresses=9)
+_pack_addresses, _pack_rest = packers(ClassCall, ARRAYS)
+_NO_WEIGHTS: tuple[int, ...] = (NO_CELL,) * 4
 
 
 class ClassPlan(CpuPlan):
@@ -108,24 +109,29 @@ class ClassPlan(CpuPlan):
         t = operands.targets
         if not (self.soft or self.indices_as_given):
             t = self._as_indices(t)
-        w = u = None
-        if self.weighted:
-            w, u = self._as_row(operands.sample_weight), self._as_row(operands.grad_output)
-        class_weight = class_weight_real = None
-        if operands.array_options:
-            given = operands.array_options["class_weight"]
-            class_weight = np.ascontiguousarray(as_float(given, _FLOAT64))
-            class_weight_real = class_weight.astype(self.real, copy=False)
+        w, weights = None, _NO_WEIGHTS
+        if self.weighted or operands.array_options:
+            kept = self._weights(operands)
+            w, weights = kept[2], tuple([cell_of(array) for array in kept])
         record = _pack_addresses(
-            address(operands.predictions), address(t),
-            address_or_null(class_weight), address_or_null(class_weight_real),
-            address_or_null(w), address_or_null(u),
-            address_or_null(loss), address_or_null(grad), address_or_null(hess),
+            id(operands.predictions) + DATA_CELL, id(t) + DATA_CELL, *weights,
+            cell_of(loss), cell_of(grad), cell_of(hess),
         ) + self.rest_of_record  # fmt: skip
         bad = self.launch(record, self._divisor(w), upstream, loss)
         if bad != ALL_GOOD:
             raise self._not_a_class(operands, bad)
         return Results(loss, grad, hess)
+
+    def _weights(self, operands: Operands) -> tuple[Array | None, ...]:
+        """Return the class weights in float64 and as the kernel's real, w and u."""
+        class_weight = class_weight_real = w = u = None
+        if self.weighted:
+            w, u = self._as_row(operands.sample_weight), self._as_row(operands.grad_output)
+        if operands.array_options:
+            given = operands.array_options["class_weight"]
+            class_weight = np.ascontiguousarray(as_float(given, _FLOAT64))
+            class_weight_real = class_weight.astype(self.real, copy=False)
+        return class_weight, class_weight_real, w, u
 
     def _as_indices(self, targets: Array) -> Array:
         """Return the class indices as a row of int64."""

@@ -1,24 +1,21 @@
 """How kernels are compiled, cached and told apart.
 
 A kernel computes one chunk of its input: it is a native function (record, chunk, slot), and
-the driver calls it for all chunks. Numba's cache looks at the file that holds a kernel and
-at nothing that this file uses; the digest of all sources in the kernel's name makes it sound.
+the driver calls it for all chunks.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 from numba import cfunc, njit
 from numba.core import types
 
-PACKAGE = Path(__file__).resolve().parent.parent
+from fastloss.labels import named
 
 #: `contract` allows fused multiply-add. Anything more would drop nan or inf, or reorder.
 OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
@@ -32,16 +29,6 @@ _DRIVER_SIGNATURE = types.int64(
 
 #: Every kernel made so far, for tests that walk them.
 KERNELS: list[Kernel] = []
-
-
-@functools.cache
-def source_digest() -> str:
-    """Digest of every source file of the package."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 class Kernel:
@@ -79,39 +66,6 @@ class Kernel:
     def address(self) -> int:
         """Where the compiled function lies."""
         return int(self.compiled.address)
-
-
-def label_of(*parts: Any) -> str:
-    """Return a label for what a kernel is compiled for; the same in every process."""
-    return hashlib.sha256(_spell(parts).encode()).hexdigest()[:12]
-
-
-def _spell(part: Any) -> str:
-    if isinstance(part, tuple):
-        return "(" + ",".join(_spell(item) for item in part) + ")"
-    return part.__qualname__ if callable(part) else str(part)
-
-
-def named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
-    """Put the sources' digest into the name, which is part of the cache's file name and key.
-
-    The functions inside get the label as well: the symbol of one is made of its name, its
-    argument types and a number counted per process, and of two cached kernels that define
-    the same symbol, the one loaded later runs the other's code.
-    """
-    _label_inner(function, label)
-    function.__qualname__ = f"{function.__name__}_{source_digest()}{label}"
-    return function
-
-
-def _label_inner(function: Callable[..., Any], label: str) -> None:
-    for cell in getattr(function, "__closure__", None) or ():
-        inner = cell.cell_contents
-        if not isinstance(inner, FunctionType) or not inner.__module__.startswith("fastloss."):
-            continue  # a formula of the user's is inlined and keeps its name
-        if "<locals>" in inner.__qualname__ and not inner.__qualname__.endswith(label):
-            inner.__qualname__ += f"_{label}"
-            _label_inner(inner, label)
 
 
 def cached(decorate: Callable[..., Any], function: Callable[..., Any]) -> Any:

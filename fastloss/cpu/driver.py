@@ -38,7 +38,8 @@ def make_drive() -> Callable[..., Any]:
         that of their arguments. `prepare` returns the sum of a chunk's weights, and leaves
         the number of what it refuses in its slot; `compute` finds the factor of the
         derivatives in its slot, and returns the sum of a chunk's losses. A `divisor` of nan
-        stands for the sum of the weights. `loss` is where the total goes (0: nowhere).
+        stands for the sum of the weights. `loss` is the address of a cell that holds the
+        address where the total goes (0: nowhere).
         """
         # One block of scratch memory: a slot and a sum for every chunk.
         most = prepare_chunks if prepare_chunks > chunks else chunks
@@ -62,6 +63,7 @@ def make_drive() -> Callable[..., Any]:
         poke_float64(slots, 0, upstream / divisor if divisor != 0.0 else 0.0)
         for c in prange(chunks):
             poke_float64(sums, c, call_kernel(compute, record, c, slots))
+        loss = peek_int64(loss, 0)
         if loss != 0:
             total = 0.0
             for c in range(chunks):

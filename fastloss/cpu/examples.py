@@ -59,8 +59,11 @@ class ClassCall(NamedTuple):
     logit_softcap: float
 
 
+#: How many of the fields, the first ones, are addresses of arrays.
+ARRAYS = 9
+
 #: read_call(record): the arguments that lie at `record`.
-read_call = make_read_record("read_call", __name__, ClassCall)
+read_call = make_read_record("read_call", __name__, ClassCall, ARRAYS)
 
 
 @inline

@@ -276,8 +276,11 @@ def make_store(name, module, kind, encode=None, *, streamed=True):
     return store
 
 
-def make_read_record(name, module, record):
-    """Make the intrinsic module.name(address) that reads a NamedTuple of ints and floats."""
+def make_read_record(name, module, record, cells):
+    """Make the intrinsic module.name(address) that reads a NamedTuple of ints and floats.
+
+    Of its first `cells` fields, the record has the addresses of the cells they stand in.
+    """
     fields = [
         types.float64 if kind is float else types.int64 for kind in get_type_hints(record).values()
     ]
@@ -290,6 +293,8 @@ def make_read_record(name, module, record):
                 read(builder, args[0], I64(k), context.get_value_type(field), False)
                 for k, field in enumerate(fields)
             ]
+            for k in range(cells):
+                values[k] = read(builder, values[k], I64(0), I64, False)
             return context.make_tuple(builder, kind, values)
 
         return kind(types.int64), codegen

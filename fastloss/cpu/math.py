@@ -217,6 +217,14 @@ def log1p(x):
     return x if x == real(0.0, x) else y  # keeps the sign of zero
 
 
+@on_cpu(elementary.log1p_unit)
+def log1p_unit(x):
+    # Above sqrt(2) - 1: log(1 + x) = log(1 + (x - 1) / 2) + ln(2).
+    upper = x > real(0.41421356, x)
+    half = muladd(x, real(0.5, x), real(-0.5, x))
+    return log_mantissa(half if upper else x, real(1.0, x) if upper else real(0.0, x))
+
+
 # --- the larger of two ------------------------------------------------------------------
 
 

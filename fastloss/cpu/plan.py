@@ -6,7 +6,7 @@ run adds the addresses.
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import struct
 from collections.abc import Callable
 from typing import Any, get_type_hints
@@ -28,33 +28,23 @@ from fastloss.layouts import (
 from fastloss.spec import Operands, Request
 from fastloss.variant import Outputs
 
-_DATA_OFFSET = object.__basicsize__
-_pointer_at = ctypes.c_ssize_t.from_address
+#: Where an array object keeps the address of its first element: in the first field after the
+#: object's header, by NumPy's C ABI. Kernels look there; to ask `array.ctypes` costs 1 us.
+DATA_CELL = object.__basicsize__
+
+_no_address = np.zeros(1, np.int64)
+
+#: The cell of an array that is not there.
+NO_CELL = int(_no_address.ctypes.data)
 
 
-def address(array: Array) -> int:
-    """Return the address of the first element.
-
-    `array.ctypes.data` builds an object for it, at 1 us. The pointer is the first field
-    after the object's header in NumPy's C ABI.
-    """
-    return _pointer_at(id(array) + _DATA_OFFSET).value
+def cell_of(array: Array | None) -> int:
+    """Return the address of the cell that holds the address of the first element, or 0."""
+    return NO_CELL if array is None else id(array) + DATA_CELL
 
 
-_probe = np.empty(1)
-if address(_probe) != _probe.ctypes.data:  # another ABI
-
-    def address(array: Array) -> int:
-        """Return the address of the first element."""
-        return array.ctypes.data
-
-
+#: From a bytes object to its first byte: the end of the header.
 _BYTES_OFFSET = bytes.__basicsize__ - 1
-
-
-def address_of_bytes(packed: bytes) -> int:
-    """Return the address of the first byte: the end of the object's header."""
-    return id(packed) + _BYTES_OFFSET
 
 
 def packers(record: type, addresses: int) -> tuple[Callable[..., bytes], Callable[..., bytes]]:
@@ -98,12 +88,17 @@ class CpuPlan:
 
         The sum of the losses is divided by `divisor`, nan for the sum of the weights.
         """
-        prepare = 0 if self.prepare is None else self.prepare.address
-        where = 0 if total is None or self.per_example else address(total)
+        where = NO_CELL if total is None or self.per_example else id(total) + DATA_CELL
         return launch(
-            self.chunks, prepare, self.prepare_chunks, self.compute.address, self.chunks,
-            address_of_bytes(record), divisor, upstream, where, self.real_size,
+            self.chunks, *self.kernels, id(record) + _BYTES_OFFSET, divisor, upstream, where,
+            self.real_size,
         )  # fmt: skip
+
+    @functools.cached_property
+    def kernels(self) -> tuple[int, int, int, int]:
+        """The addresses of the compiled kernels, each with its number of chunks."""
+        prepare = 0 if self.prepare is None else self.prepare.address
+        return prepare, self.prepare_chunks, self.compute.address, self.chunks
 
     def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
         """Return the address of a layout record that lives as long as the plan, or 0."""
@@ -113,7 +108,7 @@ class CpuPlan:
         if record is None:
             return 0
         self._records.append(record)
-        return address(record)
+        return int(record.ctypes.data)
 
     def broadcast_layout(self, array: Array | None, dtype: np.dtype[Any]) -> int:
         """Return the layout of an array, once read as `dtype`, broadcast to the loss."""
@@ -145,8 +140,3 @@ class CpuPlan:
     def as_float(self, array: Array | None, dtype: np.dtype[Any]) -> Array:
         """Return weights as `dtype`; a single 1 where there are none."""
         return np.ones(1, dtype) if array is None else as_float(array, dtype)
-
-
-def address_or_null(array: Array | None) -> int:
-    """Return the address of the first element, 0 where there is no array."""
-    return 0 if array is None else address(array)

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel, label_of
+from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.fingerprint import fingerprint
 from fastloss.cpu.ir import (
     allocate,
     least,
@@ -34,7 +33,9 @@ from fastloss.cpu.memory import (
     poke_int64,
 )
 from fastloss.dtypes import EPS, real_dtype
-from fastloss.spec import Domain, PointwiseSpec
+from fastloss.fingerprint import fingerprint
+from fastloss.labels import label_of
+from fastloss.spec import Domain, PointwiseSpec, everything
 from fastloss.variant import PointwiseVariant
 
 TILE = 1024
@@ -70,8 +71,11 @@ class PointwiseCall(NamedTuple):
     h_layout: int
 
 
+#: How many of the fields, the first ones, are addresses of arrays.
+ARRAYS = 8
+
 #: read_call(record): the arguments that lie at `record`.
-read_call = make_read_record("read_call", __name__, PointwiseCall)
+read_call = make_read_record("read_call", __name__, PointwiseCall, ARRAYS)
 
 
 # --- before anything is written ---------------------------------------------------------
@@ -85,11 +89,6 @@ def prepare_kernel(domain: Domain | None, variant: PointwiseVariant) -> Kernel |
     digest = fingerprint(domain.valid if domain else None)
     label = label_of(domain.valid if domain else None, variant)
     return Kernel(functools.partial(_make_prepare, domain, variant), label, digest)
-
-
-def everything(prediction, target, tolerance):
-    """The domain of a loss that accepts all values."""
-    return True
 
 
 def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[..., Any]:

@@ -9,14 +9,14 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.checks import as_float
 from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.plan import CpuPlan, address, address_or_null, packers
-from fastloss.cpu.pointwise import CHUNK, PointwiseCall, compute_kernel, prepare_kernel
+from fastloss.cpu.plan import DATA_CELL, CpuPlan, cell_of, packers
+from fastloss.cpu.pointwise import ARRAYS, CHUNK, PointwiseCall, compute_kernel, prepare_kernel
 from fastloss.dtypes import name_of
 from fastloss.layouts import new_in_order, permuted
 from fastloss.spec import Operands, PointwiseSpec, Request, Results
 from fastloss.variant import PointwiseVariant
 
-_pack_addresses, _pack_rest = packers(PointwiseCall, addresses=8)
+_pack_addresses, _pack_rest = packers(PointwiseCall, ARRAYS)
 
 
 class PointwisePlan(CpuPlan):
@@ -60,7 +60,7 @@ class PointwisePlan(CpuPlan):
         self.no_lines = [np.zeros((len(spec.options), 2), np.int64)]
         p_layout, t_layout, g_layout, h_layout = self.layouts
         self.rest_of_record = _pack_rest(
-            self.size, address(self.values), p_layout, t_layout,
+            self.size, int(self.values.ctypes.data), p_layout, t_layout,
             self.weight_layout, self.upstream_layout, g_layout, h_layout,
         )  # fmt: skip
 
@@ -76,8 +76,8 @@ class PointwisePlan(CpuPlan):
             u = self.as_float(operands.grad_output, self.real)
         lines = self._option_lines(operands) if operands.array_options else self.no_lines
         record = _pack_addresses(
-            address(p), address(t), address(w), address(u), address(lines[0]),
-            address_or_null(loss), address_or_null(grad), address_or_null(hess),
+            id(p) + DATA_CELL, id(t) + DATA_CELL, id(w) + DATA_CELL, id(u) + DATA_CELL,
+            id(lines[0]) + DATA_CELL, cell_of(loss), cell_of(grad), cell_of(hess),
         ) + self.rest_of_record  # fmt: skip
         bad = self.launch(record, self.divisor, upstream, loss)
         if bad != ALL_GOOD:
@@ -97,7 +97,7 @@ class PointwisePlan(CpuPlan):
         for k, name in enumerate(self.option_names):
             if name in operands.array_options:
                 array = as_float(operands.array_options[name], self.real)
-                table[k] = address(array), self.option_layouts[name]
+                table[k] = array.ctypes.data, self.option_layouts[name]
                 kept.append(array)
         return kept
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel, label_of
+from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.ir import allocate, release, running_sum
 from fastloss.cpu.memory import STORAGE, make_transfers, offset_of, poke_int64
 from fastloss.dtypes import real_dtype
+from fastloss.labels import label_of
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target
 from fastloss.variant import ClassVariant

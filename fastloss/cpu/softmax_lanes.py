@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel, label_of
+from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk
 from fastloss.cpu.ir import allocate, larger, least, release, running_sum
 from fastloss.cpu.memory import (
@@ -32,6 +32,7 @@ from fastloss.cpu.memory import (
 )
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, log
+from fastloss.labels import label_of
 from fastloss.losses.softmax import (
     IDENTITY,
     SOFTCAPPED,

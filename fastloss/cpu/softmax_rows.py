@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cpu.compile import Kernel, label_of
+from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.ir import allocate, least, release, running_max, running_sum
 from fastloss.cpu.memory import STORAGE, offset_of
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive
+from fastloss.labels import label_of
 from fastloss.losses.softmax import (
     SOFTCAPPED,
     class_dot,

@@ -89,7 +89,7 @@ def launch(chunks: int, *args: Any) -> int:
                 return _launch_parallel(*args)
             finally:
                 lock.release()
-    return int(_driver(False)(*args))
+    return _driver(False)(*args)  # type: ignore[no-any-return]
 
 
 def _launch_parallel(*args: Any) -> int:

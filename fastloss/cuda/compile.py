@@ -14,8 +14,8 @@ from typing import Any, get_type_hints
 
 from numba.core import types
 
-from fastloss.cpu.compile import named
 from fastloss.device import numba_cuda, simulated
+from fastloss.labels import named
 
 #: Threads of a lean kernel that run on a multiprocessor at a time, at least.
 LEAN_THREADS = 1024

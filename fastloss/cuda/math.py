@@ -63,6 +63,7 @@ on_cuda(elementary.exp, "expf", "exp")
 on_cuda(elementary.expm1, "expm1f", "expm1")
 on_cuda(elementary.log, "logf", "log")
 on_cuda(elementary.log1p, "log1pf", "log1p")
+on_cuda(elementary.log1p_unit, "log1pf", "log1p")
 
 
 @overload(elementary.exp_nonpositive, target="cuda", jit_options=INLINE)

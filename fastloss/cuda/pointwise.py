@@ -13,9 +13,6 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from fastloss.cpu.compile import label_of
-from fastloss.cpu.fingerprint import fingerprint
-from fastloss.cpu.pointwise import everything
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import THREADS as ADD_THREADS
 from fastloss.cuda.driver import adder
@@ -34,7 +31,9 @@ from fastloss.cuda.primitives import (
 )
 from fastloss.cuda.variant import PointwiseVariant
 from fastloss.dtypes import EPS, real_dtype
-from fastloss.spec import Domain, PointwiseSpec
+from fastloss.fingerprint import fingerprint
+from fastloss.labels import label_of
+from fastloss.spec import Domain, PointwiseSpec, everything
 
 THREADS = min(8, LARGE) * WARP
 

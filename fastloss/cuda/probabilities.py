@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from fastloss.cpu.compile import label_of
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.examples import ClassCall, weight_of_class
 from fastloss.cuda.group import group_of
@@ -21,6 +20,7 @@ from fastloss.cuda.primitives import WIDE, cuda, inline
 from fastloss.cuda.rows import Steps, make_rows, row_parts
 from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
+from fastloss.labels import label_of
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target
 

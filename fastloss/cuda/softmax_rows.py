@@ -6,12 +6,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from fastloss.cpu.compile import label_of
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.examples import ClassCall
 from fastloss.cuda.rows import make_rows
 from fastloss.cuda.softmax_steps import softmax_steps
 from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
+from fastloss.labels import label_of
 
 
 @functools.cache

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from fastloss.cpu.compile import label_of
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.examples import ClassCall, examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE
@@ -24,6 +23,7 @@ from fastloss.cuda.softmax_steps import softmax_steps
 from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, maximum
+from fastloss.labels import label_of
 
 THREADS = LARGE * WARP
 

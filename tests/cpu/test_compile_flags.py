@@ -12,6 +12,7 @@ from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 
 from fastloss.cpu import compile as compilation
+from fastloss.labels import source_digest
 from tests.catalogue import PLAIN
 from tests.helpers import FLOAT32
 
@@ -64,10 +65,10 @@ def test_flags_of_the_drivers(drivers):
 
 def test_every_kernel_is_cached_under_the_digest_of_the_sources(kernels, drivers):
     for compiled in kernels:
-        assert compilation.source_digest() in compiled._pyfunc.__qualname__
+        assert source_digest() in compiled._pyfunc.__qualname__
         assert isinstance(compiled._cache, FunctionCache), compiled.native_name
     for driver in drivers:
-        assert compilation.source_digest() in driver.py_func.__qualname__
+        assert source_digest() in driver.py_func.__qualname__
         assert driver.stats.cache_path, driver
 
 
