@@ -290,15 +290,10 @@ def check_overlap(operands: Operands) -> None:
             continue
         if not out.flags.writeable:
             raise ValueError("out is read-only; pass a writable array")
-        if _overlap(out, t):
-            raise _shared("targets")
-        if w is not None and _overlap(out, w):
-            raise _shared("sample_weight")
-        if u is not None and _overlap(out, u):
-            raise _shared("grad_output")
-        for name, array in arrays.items():
-            if _overlap(out, array):
-                raise _shared(name)
+        inputs = (("targets", t), ("sample_weight", w), ("grad_output", u), *arrays.items())
+        for role, array in inputs:
+            if array is not None and _overlap(out, array):
+                raise ValueError(f"out shares memory with {role}; pass an array of its own")
         if out is not p and _overlap(out, p) and not _same(out, p):
             raise ValueError(
                 "out shares memory with predictions without being the same array; pass "
@@ -306,10 +301,6 @@ def check_overlap(operands: Operands) -> None:
             )
     if grad is not None and hess is not None and _overlap(grad, hess):
         raise ValueError("out: gradient and hessian share memory; pass two arrays")
-
-
-def _shared(role: str) -> ValueError:
-    return ValueError(f"out shares memory with {role}; pass an array of its own")
 
 
 def _same(a: Array, b: Array) -> bool:

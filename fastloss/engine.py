@@ -79,7 +79,7 @@ def compute(
         and sample_weight is grad_output is None
         and not options
         and (out is None or type(out) is np.ndarray)
-    ):  # nothing to read: half of the way, in time
+    ):  # Nothing to read, and small calls notice.
         device, p, t, w, u, upstream = CPU, predictions, targets, None, None, 1.0
         grad_out, hess_out, arrays, scalars = out, None, _NO_OPTIONS, ()
     else:

@@ -1,4 +1,4 @@
-"""How kernels are compiled, cached and told apart.
+"""How kernels are compiled and cached.
 
 A kernel computes one chunk of its input: it is a native function (record, chunk, slot), and
 the driver calls it for all chunks.

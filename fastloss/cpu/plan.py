@@ -6,6 +6,7 @@ run adds the addresses.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import struct
 from collections.abc import Callable
@@ -39,8 +40,15 @@ NO_CELL = int(_no_address.ctypes.data)
 
 
 def cell_of(array: Array | None) -> int:
-    """Return the address of the cell that holds the address of the first element, or 0."""
+    """Return the address of the cell that holds the first element's address, 0 for no array."""
     return NO_CELL if array is None else id(array) + DATA_CELL
+
+
+if ctypes.c_ssize_t.from_address(cell_of(_no_address)).value != NO_CELL:
+    raise ImportError(
+        "fastloss reads addresses from NumPy's arrays by NumPy's C ABI, and in this build of "
+        "Python or NumPy they are elsewhere; use a release build of both"
+    )
 
 
 #: From a bytes object to its first byte: the end of the header.

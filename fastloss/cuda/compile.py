@@ -1,4 +1,4 @@
-"""How kernels are compiled, cached, told apart and launched.
+"""How kernels are compiled, cached and launched.
 
 A kernel's arguments are the fields of one NamedTuple of ints and floats, all of 64 bits, each
 a parameter of its own. Numba would look at the type of every one of them in every call; they
