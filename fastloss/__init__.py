@@ -19,14 +19,11 @@ from typing import Any
 from fastloss.config import config
 from fastloss.errors import DeviceError
 from fastloss.loss import Loss, registered
-from fastloss.losses import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    categorical_cross_entropy,
-    cross_entropy,
-    hinge,
-    mse,
-)
+from fastloss.losses.binary import *
+from fastloss.losses.classification import *
+from fastloss.losses.likelihoods import *
+from fastloss.losses.margins import *
+from fastloss.losses.regression import *
 from fastloss.pointwise import pointwise_loss
 
 __version__ = "0.1.0"
@@ -42,16 +39,5 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'fastloss' has no attribute {name!r}")
 
 
-__all__ = [
-    "DeviceError",
-    "Loss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "categorical_cross_entropy",
-    "config",
-    "cross_entropy",
-    "hinge",
-    "losses",
-    "mse",
-    "pointwise_loss",
-]
+__all__ = ["DeviceError", "Loss", "config", "losses", "pointwise_loss"]
+__all__ += [loss.name for loss in losses()]

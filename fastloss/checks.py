@@ -51,10 +51,11 @@ def number(
     high: float = math.inf,
     *,
     above: float = -math.inf,
+    below: float = math.inf,
     array: bool = False,
     optional: bool = False,
 ) -> Callable[[str, Any], Any]:
-    """Make the check of a finite number in [low, high] and > above.
+    """Make the check of a finite number in [low, high], > above and < below.
 
     `array`: an array that broadcasts against the predictions will do as well; `optional`:
     so will None.
@@ -62,6 +63,7 @@ def number(
     bounds = [f"at least {low:g}"] if low > -math.inf else []
     bounds += [f"above {above:g}"] if above > -math.inf else []
     bounds += [f"at most {high:g}"] if high < math.inf else []
+    bounds += [f"below {below:g}"] if below < math.inf else []
     expected = "a finite number" + (" " + " and ".join(bounds) if bounds else "")
     expected += ", or an array that broadcasts against the predictions" if array else ""
     expected += ", or None" if optional else ""
@@ -72,7 +74,7 @@ def number(
         if isinstance(value, np.ndarray) and array:
             return check_real(where, value)
         if isinstance(value, (int, float)) and math.isfinite(value):
-            if low <= value <= high and value > above:
+            if low <= value <= high and above < value < below:
                 return float(value)
             raise ValueError(f"{where} must be {expected}, not {value!r}")
         error = ValueError if isinstance(value, float) else TypeError

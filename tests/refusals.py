@@ -11,7 +11,14 @@ Y = np.array([0, 1, 2, 1])
 SOFT = np.full((4, 3), 1 / 3)
 SIGNS = np.where(np.arange(12).reshape(4, 3) % 2, 1.0, -1.0)
 
-TARGETS = {"hard": Y, "soft": SOFT, "bits": (SIGNS > 0).astype(float), "real": SOFT, "signs": SIGNS}
+TARGETS = {
+    "hard": Y,
+    "soft": SOFT,
+    "bits": (SIGNS > 0).astype(float),
+    "real": SOFT,
+    "counts": SOFT,
+    "signs": SIGNS,
+}
 
 
 def legal(case):

@@ -8,6 +8,7 @@ compute only ever see contiguous memory. Results go out through `place` and `del
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -127,7 +128,7 @@ def run_at(layout, index, n):
 
 
 class Transfers(NamedTuple):
-    """How lines of elements of one size come and go; see `make_transfers`."""
+    """How lines of elements of one size come and go; see `transfers_of_a_kernel`."""
 
     fetch: Callable
     place: Callable
@@ -135,12 +136,17 @@ class Transfers(NamedTuple):
     line_at: Callable
 
 
-def make_transfers(itemsize: int) -> Transfers:
-    """Make the functions that hand out contiguous lines of an operand.
+def transfers_of_a_kernel() -> Callable[[int], Transfers]:
+    """Return the transfers by itemsize, for one kernel.
 
-    Made anew for every kernel and size: a kernel pickles them by value, and one that served
-    all sizes would be compiled for all of them.
+    Made anew for every kernel: it pickles them by value. Operands of one size share theirs,
+    for each is compiled.
     """
+    return functools.cache(make_transfers)
+
+
+def make_transfers(itemsize: int) -> Transfers:
+    """Make the functions that hand out contiguous lines of operands of this size."""
     _, _, _, peek, poke = STORAGE[f"int{8 * itemsize}"]
 
     @register_jitable

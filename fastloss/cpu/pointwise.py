@@ -29,8 +29,8 @@ from fastloss.cpu.memory import (
     inline,
     load_float64,
     load_int64,
-    make_transfers,
     poke_int64,
+    transfers_of_a_kernel,
 )
 from fastloss.dtypes import EPS, real_dtype
 from fastloss.fingerprint import fingerprint
@@ -98,8 +98,9 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
     real = real_dtype(variant.predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
     tolerance = 4.0 * EPS[variant.predictions]
-    fetch_p, fetch_t = make_transfers(p_size).fetch, make_transfers(t_size).fetch
-    fetch_real = make_transfers(real_size).fetch
+    transfers = transfers_of_a_kernel()
+    fetch_p, fetch_t = transfers(p_size).fetch, transfers(t_size).fetch
+    fetch_real = transfers(real_size).fetch
     CHECKED, WEIGHTED = domain is not None, variant.weighted
 
     @register_jitable
@@ -153,13 +154,16 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     value, grad = inline(spec.value), inline(spec.grad)
     hess = inline(spec.hess or spec.grad)
     p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
+    peek_p, poke_p = STORAGE[f"int{8 * p_size}"][3:]
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
     real_size, load_real, store_real, peek_real, poke_real = STORAGE[real.__name__]
     n_options = len(spec.options)
     where = tuple(0 if is_array else None for is_array in variant.array_options)
-    fetch_p, place, deliver, _ = make_transfers(p_size)
-    fetch_t, fetch_real = make_transfers(t_size).fetch, make_transfers(real_size).fetch
+    OPTION_ARRAYS = any(variant.array_options)
+    transfers = transfers_of_a_kernel()
+    fetch_p, place, deliver, _ = transfers(p_size)
+    fetch_t, fetch_real = transfers(t_size).fetch, transfers(real_size).fetch
     WEIGHTED = variant.weighted
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
 
@@ -209,12 +213,13 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
         total = 0.0
         for start in range(chunk * CHUNK, least(call.n, chunk * CHUNK + CHUNK), TILE):
             n = least(TILE, call.n - start)
-            for k in range(n_options):
-                address = load_int64(call.option_lines, 2 * k)
-                if address != 0:
-                    layout = load_int64(call.option_lines, 2 * k + 1)
-                    line = b + (6 + k) * LINE
-                    poke_int64(addresses, k, fetch_real(address, layout, start, n, line))
+            if OPTION_ARRAYS:
+                for k in range(n_options):
+                    address = load_int64(call.option_lines, 2 * k)
+                    if address != 0:
+                        layout = load_int64(call.option_lines, 2 * k + 1)
+                        line = b + (6 + k) * LINE
+                        poke_int64(addresses, k, fetch_real(address, layout, start, n, line))
             lines = load_tuple(addresses, where, 0)
             p = fetch_p(call.p, call.p_layout, start, n, b)
             t = fetch_t(call.t, call.t_layout, start, n, b + LINE)
@@ -226,6 +231,11 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 g = place(g, call.g_layout, start, n, b + 4 * LINE)
             if HESS:
                 h = place(h, call.h_layout, start, n, b + 5 * LINE)
+            if (GRAD and g == p) or (HESS and h == p):
+                # In place, the loop would find its arrays overlap, and run scalar.
+                for i in range(n):
+                    poke_p(b, i, peek_p(p, i))
+                p = b
             loss = call.loss + start * real_size if PER_ELEMENT else losses
             total += tile(n, p, t, w, u, values, lines, scale, loss, g, h)
             if GRAD:

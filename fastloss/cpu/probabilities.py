@@ -16,7 +16,7 @@ from numba.extending import register_jitable
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.ir import allocate, release, running_sum
-from fastloss.cpu.memory import STORAGE, make_transfers, offset_of, poke_int64
+from fastloss.cpu.memory import STORAGE, offset_of, poke_int64, transfers_of_a_kernel
 from fastloss.dtypes import real_dtype
 from fastloss.labels import label_of
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
@@ -46,8 +46,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
     _, load_real, store_real, *_ = STORAGE[real.__name__]
-    fetch, place, deliver, _ = make_transfers(x_size)
-    fetch_t = make_transfers(t_size).fetch
+    transfers = transfers_of_a_kernel()
+    fetch, place, deliver, _ = transfers(x_size)
+    fetch_t = transfers(t_size).fetch
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     # Without mass beside it, the loss of a class index needs its own probability only.

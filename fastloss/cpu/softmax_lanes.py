@@ -23,12 +23,12 @@ from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
     load_int64,
-    make_transfers,
     offset_of,
     peek_float64,
     peek_int64,
     poke_float64,
     poke_int64,
+    transfers_of_a_kernel,
 )
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_nonpositive, log
@@ -80,8 +80,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
     size, load_real, store_real, peek, poke = STORAGE[real.__name__]
-    fetch, place, deliver, _ = make_transfers(x_size)
-    fetch_t = make_transfers(t_size).fetch
+    transfers = transfers_of_a_kernel()
+    fetch, place, deliver, _ = transfers(x_size)
+    fetch_t = transfers(t_size).fetch
     link, link_slope, link_curvature = variant.link
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs

@@ -1,13 +1,19 @@
-"""Losses of binary classification."""
+"""Losses of binary classification: a probability or a logit, and a label from 0 to 1."""
 
 from __future__ import annotations
 
-from fastloss.checks import flag, number
-from fastloss.elementary import const, divide, log1p, maximum, sigmoid, softplus
+from typing import Any
+
+from fastloss.checks import number
+from fastloss.elementary import const, divide, exp, log, log1p, maximum, sigmoid, softplus
 from fastloss.loss import register
-from fastloss.losses.probabilities import inline, surprise
+from fastloss.losses.describe import CALL, ERRORS
+from fastloss.losses.pieces import inline, scaled
+from fastloss.losses.probabilities import surprise
 from fastloss.pointwise import pointwise_loss
 from fastloss.spec import Domain, Option
+
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "focal", "poly"]
 
 # --- from probabilities -----------------------------------------------------------------
 
@@ -94,6 +100,13 @@ binary_cross_entropy = register(
 )
 
 
+_LOGITS = """Parameters
+        ----------
+        predictions : array, any shape, float64, float32, float16 or bfloat16
+            Logits.
+        targets : array of the same shape, any real dtype
+            Probabilities, or labels 0 and 1."""
+
 # --- from logits ------------------------------------------------------------------------
 
 
@@ -102,15 +115,26 @@ def smoothed(t, label_smoothing):
     return t * (const(1.0, t) - label_smoothing) + const(0.5, t) * label_smoothing
 
 
+@inline
+def logistic_value(z, positive, negative):
+    """The cross-entropy of a logit with these masses on 1 and on 0."""
+    return positive * softplus(-z) + negative * softplus(z)
+
+
+@inline
+def logistic_grad(z, positive, negative):
+    # Each term has the tail that is small: 1 - sigmoid(z) would cancel.
+    return negative * sigmoid(z) - positive * sigmoid(-z)
+
+
 def bce_logits_value(z, t, pos_weight=1.0, label_smoothing=0.0):
     y = smoothed(t, label_smoothing)
-    return pos_weight * y * softplus(-z) + (const(1.0, z) - y) * softplus(z)
+    return logistic_value(z, pos_weight * y, const(1.0, z) - y)
 
 
 def bce_logits_grad(z, t, pos_weight=1.0, label_smoothing=0.0):
     y = smoothed(t, label_smoothing)
-    # Each term has the tail that is small: 1 - sigmoid(z) would cancel.
-    return (const(1.0, z) - y) * sigmoid(z) - pos_weight * y * sigmoid(-z)
+    return logistic_grad(z, pos_weight * y, const(1.0, z) - y)
 
 
 def bce_logits_hess(z, t, pos_weight=1.0, label_smoothing=0.0):
@@ -129,27 +153,18 @@ binary_cross_entropy_with_logits = register(
             Option("pos_weight", 1.0, number(0.0, array=True)),
             Option("label_smoothing", 0.0, number(0.0, 1.0)),
         ),
-        doc="""
+        doc=f"""
         Cross-entropy of logits, softplus(z) - y z per element, stable for every finite z.
 
-        Parameters
-        ----------
-        predictions : array, any shape, float64, float32, float16 or bfloat16
-            Logits.
-        targets : array of the same shape, any real dtype
-            Probabilities, or labels 0 and 1.
+        {_LOGITS}
         pos_weight : number or array, default 1.0
             Weight of the positive part: pos_weight y softplus(-z) + (1 - y) softplus(z). An
             array broadcasts against the predictions, for example one weight per class.
         label_smoothing : float in [0, 1], default 0.0
             Targets become y (1 - e) + e / 2.
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {CALL}
 
-        Raises
-        ------
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit; targets do not broadcast.
+        {ERRORS}
 
         Notes
         -----
@@ -169,82 +184,170 @@ binary_cross_entropy_with_logits = register(
 )
 
 
-# --- margins ----------------------------------------------------------------------------
-
-
-def hinge_value(p, t, margin=1.0, squared=False):
-    gap = maximum(margin - p * t, const(0.0, p))
-    return gap * gap if squared else gap
+# --- focal: the cross-entropy, times the miss to a power ---------------------------------
+#
+# The miss is q = (1 - y) sigmoid(z) + y sigmoid(-z), the probability of being wrong. It is
+# taken by its logarithm: q underflows where a small power of it does not.
 
 
 @inline
-def inside_margin(gap, derivative):
-    """`derivative` where the gap is positive, else 0; nan stays."""
-    outside = gap if gap != gap else const(0.0, gap)
-    return derivative if gap > const(0.0, gap) else outside
+def log_miss(z, t):
+    """log(q); -softplus(-z) for the label 0, -softplus(z) for 1."""
+    one, zero = const(1.0, z), const(0.0, z)
+    decay = exp(-abs(z))
+    # The larger sigmoid of the two stands outside, with the mass that it has.
+    outer, inner = (one - t, t) if z >= zero else (t, one - t)
+    hard = -abs(z) if outer == zero else log(outer + inner * decay)
+    return hard - softplus(-abs(z))
 
 
-def hinge_grad(p, t, margin=1.0, squared=False):
-    gap = margin - p * t
-    slope = const(-2.0, p) * gap * t if squared else -t
-    return inside_margin(gap, slope)
+@inline
+def miss_slope(z, t):
+    """sigmoid(z) sigmoid(-z) / q, which stays finite where q underflows."""
+    one, zero = const(1.0, z), const(0.0, z)
+    decay = exp(-abs(z))
+    outer, inner = (one - t, t) if z >= zero else (t, one - t)
+    small = one if outer == zero else divide(decay, outer + inner * decay)
+    return divide(small, one + decay)
 
 
-def hinge_hess(p, t, margin=1.0, squared=False):
-    gap = margin - p * t
-    curvature = const(2.0, p) * t * t if squared else const(0.0, p)
-    return inside_margin(gap, curvature)
+@inline
+def focal_weight(z, t, alpha):
+    one = const(1.0, z)
+    balance = alpha * t + (one - alpha) * (one - t)
+    return one if alpha < const(0.0, alpha) else balance
 
 
-def plus_minus_one(p, t, tolerance):
-    return t == const(1.0, t) or t == const(-1.0, t)
+@inline
+def focal_power(z, t, gamma):
+    """q^gamma; 1 for gamma = 0, even where q is 0."""
+    return exp(scaled(gamma, log_miss(z, t)))
 
 
-hinge = register(
+def focal_value(z, t, alpha=0.25, gamma=2.0):
+    surprise = logistic_value(z, t, const(1.0, z) - t)
+    return focal_weight(z, t, alpha) * scaled(focal_power(z, t, gamma), surprise)
+
+
+def focal_grad(z, t, alpha=0.25, gamma=2.0):
+    one, two = const(1.0, z), const(2.0, z)
+    surprise = logistic_value(z, t, one - t)
+    rate = gamma * (one - two * t) * miss_slope(z, t)  # of log q^gamma
+    slope = logistic_grad(z, t, one - t) + scaled(rate, surprise)
+    return focal_weight(z, t, alpha) * scaled(focal_power(z, t, gamma), slope)
+
+
+def focal_hess(z, t, alpha=0.25, gamma=2.0):
+    one, two = const(1.0, z), const(2.0, z)
+    surprise = logistic_value(z, t, one - t)
+    rise = (one - two * t) * miss_slope(z, t)
+    bend = rise * (sigmoid(-z) - sigmoid(z)) - rise * rise
+    curve = sigmoid(z) * sigmoid(-z) + two * gamma * rise * logistic_grad(z, t, one - t)
+    curve += scaled(gamma * (gamma * rise * rise + bend), surprise)
+    return focal_weight(z, t, alpha) * scaled(focal_power(z, t, gamma), curve)
+
+
+def _alpha(where: str, value: Any) -> float:
+    """Check `alpha`; None becomes -1, torchvision's sign that there is none."""
+    return -1.0 if value is None else _UNIT(where, value)
+
+
+_UNIT = number(0.0, 1.0, optional=True)
+
+focal = register(
     pointwise_loss(
-        "hinge",
-        hinge_value,
-        hinge_grad,
-        hinge_hess,
-        (Option("margin", 1.0, number()), Option("squared", False, flag)),
-        domain=Domain(plus_minus_one, "targets -1 or +1"),
-        doc="""
-        Hinge loss, max(0, margin - y p) per element.
+        "focal",
+        focal_value,
+        focal_grad,
+        focal_hess,
+        (Option("alpha", 0.25, _alpha), Option("gamma", 2.0, number(0.0))),
+        doc=f"""
+        Focal loss of logits, a q^gamma [y softplus(-z) + (1 - y) softplus(z)] per element.
 
-        The gradient is -y inside the margin and 0 outside; at the margin exactly, where there
-        is none, it is 0.
+        q = (1 - y) sigmoid(z) + y sigmoid(-z) is the probability of being wrong, and
+        a = alpha y + (1 - alpha) (1 - y). Powers are taken in log space: small ones of a q that
+        underflows are right. The hessian may be negative.
 
-        Parameters
-        ----------
-        predictions : array, any shape, float64, float32, float16 or bfloat16
-            Scores.
-        targets : array of the same shape, any real dtype
-            -1 or +1.
-        margin : float, default 1.0
-        squared : bool, default False
-            max(0, margin - y p)^2, with the gradient -2 y max(0, margin - y p).
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {_LOGITS}
+        alpha : float in [0, 1] or None, default 0.25
+            Weight of the label 1 against 0; None weighs both with 1.
+        gamma : float >= 0, default 2.0
+            How much less the examples count that are right already; with 0 and without `alpha`
+            the loss is `binary_cross_entropy_with_logits`.
+        {CALL}
 
-        Raises
-        ------
-        ValueError
-            If a target is neither -1 nor +1; it names the first.
+        {ERRORS}
 
         Notes
         -----
-        Source: C. Cortes and V. Vapnik, Support-Vector Networks (1995); as scikit-learn's
-        ``hinge_loss`` on signed labels.
+        Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017); as torchvision's
+        ``sigmoid_focal_loss`` (where alpha = -1 is our None), optax's ``sigmoid_focal_loss``
+        and Keras' ``BinaryFocalCrossentropy``.
 
         Examples
         --------
         >>> import numpy as np
         >>> import fastloss as fl
-        >>> loss, grad = fl.hinge.value_and_grad(
-        ...     np.array([0.5, 2.0, 1.0]), np.array([1, 1, 1]), reduction="none"
-        ... )
-        >>> loss.tolist(), grad.tolist()
-        ([0.5, 0.0, 0.0], [-1.0, 0.0, 0.0])
+        >>> z, y = np.array([0.0, 2.0, -1000.0]), np.array([1, 1, 1])
+        >>> fl.focal(z, y, alpha=None, reduction="none").round(6).tolist()
+        [0.173287, 0.001803, 1000.0]
+        """,
+    )
+)
+
+
+# --- poly: the cross-entropy and the first term of its expansion, reweighted --------------
+
+
+def poly_value(z, t, epsilon=2.0):
+    one = const(1.0, z)
+    return logistic_value(z, t, one - t) + epsilon * (t * sigmoid(-z) + (one - t) * sigmoid(z))
+
+
+def poly_grad(z, t, epsilon=2.0):
+    one = const(1.0, z)
+    spread = sigmoid(z) * sigmoid(-z)
+    return logistic_grad(z, t, one - t) + epsilon * (one - const(2.0, z) * t) * spread
+
+
+def poly_hess(z, t, epsilon=2.0):
+    spread = sigmoid(z) * sigmoid(-z)
+    tilt = epsilon * (const(1.0, z) - const(2.0, z) * t) * (sigmoid(-z) - sigmoid(z))
+    return spread + tilt * spread
+
+
+poly = register(
+    pointwise_loss(
+        "poly",
+        poly_value,
+        poly_grad,
+        poly_hess,
+        (Option("epsilon", 2.0, number()),),
+        doc=f"""
+        Poly-1 cross-entropy of logits, y softplus(-z) + (1 - y) softplus(z) + epsilon q.
+
+        q = (1 - y) sigmoid(z) + y sigmoid(-z) is the probability of being wrong, the first term
+        of the cross-entropy's expansion. The hessian may be negative.
+
+        {_LOGITS}
+        epsilon : float, default 2.0
+            What is added to that term's coefficient of 1.
+        {CALL}
+
+        {ERRORS}
+
+        Notes
+        -----
+        Source: Z. Leng et al., PolyLoss (2022); optax's ``poly_loss_cross_entropy`` on the two
+        classes (0, z).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> loss, grad = fl.poly.value_and_grad(np.array([0.0]), np.array([1]))
+        >>> round(float(loss), 6), grad.tolist()
+        (1.693147, [-1.0])
         """,
     )
 )

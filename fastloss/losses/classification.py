@@ -6,6 +6,8 @@ from fastloss.checks import class_weights, index, number
 from fastloss.loss import Loss, register
 from fastloss.spec import ClassSpec, Option
 
+__all__ = ["categorical_cross_entropy", "cross_entropy"]
+
 _TARGET_OPTIONS = (
     Option("class_weight", None, class_weights),
     Option("ignore_index", -100, index),

@@ -3,31 +3,10 @@
 from __future__ import annotations
 
 from fastloss.checks import number
-from fastloss.elementary import const, maximum, sigmoid, softplus
-from fastloss.losses.binary import inside_margin
+from fastloss.elementary import const, maximum
+from fastloss.losses.pieces import inside_margin
 from fastloss.pointwise import pointwise_loss
 from fastloss.spec import Option
-
-# --- soft margin: softplus(-y z) ---------------------------------------------------------
-
-
-def soft_margin_value(z, t):
-    return softplus(-t * z)
-
-
-def soft_margin_grad(z, t):
-    return -t * sigmoid(-t * z)
-
-
-def soft_margin_hess(z, t):
-    return t * t * sigmoid(t * z) * sigmoid(-t * z)
-
-
-soft_margin = pointwise_loss(
-    "soft_margin", soft_margin_value, soft_margin_grad, soft_margin_hess,
-    doc="Logistic loss of a score and a label of +-1, log(1 + exp(-y z)) per element.",
-)  # fmt: skip
-
 
 # --- hinge embedding: a distance where y = 1, a margin to it where y = -1 ----------------
 

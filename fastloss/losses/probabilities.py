@@ -6,11 +6,8 @@ the derivatives at least 1e-12, so that a confident mistake keeps a finite gradi
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
 from fastloss.elementary import clamped_log, const, divide, maximum
-
-inline = register_jitable(forceinline=True)
+from fastloss.losses.pieces import inline
 
 
 @inline

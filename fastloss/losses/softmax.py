@@ -19,12 +19,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from numba.extending import register_jitable
-
 from fastloss.elementary import const, divide, exp, tanh
-
-inline = register_jitable(forceinline=True)
-
+from fastloss.losses.pieces import inline
 
 # --- the link between the logits as given and z -----------------------------------------
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 import fastloss as fl
 from fastloss.loss import Loss
-from fastloss.losses.embedding import hinge_embedding, soft_margin
+from fastloss.losses.embedding import hinge_embedding
+from fastloss.losses.margins import soft_margin
 
 Tensor = torch.Tensor
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.catalogue import FIRST, PLAIN
+from tests.catalogue import CORE_FIRST, CORE_PLAIN
 from tests.checks import grad_of
 from tests.helpers import (
     BFLOAT16,
@@ -38,7 +38,7 @@ def from_torch(t):
 # --- torch ------------------------------------------------------------------------------
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 @each("dtype", TORCH_DTYPES)
 def test_torch(case, dtype):
     """The same bits as from NumPy, as tensors."""
@@ -56,7 +56,7 @@ def test_torch(case, dtype):
     assert torch.equal(x, before)
 
 
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_torch_tensor_that_requires_grad(case):
     """value_and_grad gives the gradient itself: no graph needed, none left behind."""
     torch = pytest.importorskip("torch")
@@ -89,14 +89,14 @@ def test_torch_strided_and_channels_last():
 def test_torch_memory_is_used_where_it_lies(dtype):
     """out= and in place write through the tensor's own memory: there is no copy in between."""
     torch = pytest.importorskip("torch")
-    predictions, targets = FIRST[0].draw(SHAPE, dtype)
-    expected = f64(grad_of(FIRST[0].function, predictions, targets))
+    predictions, targets = CORE_FIRST[0].draw(SHAPE, dtype)
+    expected = f64(grad_of(CORE_FIRST[0].function, predictions, targets))
     x, y = to_torch(predictions, torch), to_torch(targets, torch)
     out = torch.zeros_like(x)
-    _, grad = FIRST[0].function.value_and_grad(x, y, out=out)
+    _, grad = CORE_FIRST[0].function.value_and_grad(x, y, out=out)
     assert grad.data_ptr() == out.data_ptr()
     np.testing.assert_array_equal(from_torch(out), expected)
-    FIRST[0].function.value_and_grad(x, y, out=x)
+    CORE_FIRST[0].function.value_and_grad(x, y, out=x)
     np.testing.assert_array_equal(from_torch(x), expected)
 
 
@@ -137,7 +137,7 @@ def test_torch_errors_speak_of_torch_dtypes_or_ours():
 # --- jax --------------------------------------------------------------------------------
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 @each("dtype", [FLOAT32, FLOAT16, BFLOAT16])
 def test_jax(case, dtype):
     """The same bits as from NumPy, as JAX arrays."""
@@ -217,7 +217,7 @@ WRAPPERS = {
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_other_objects_that_hand_over_cpu_memory(case, wrap):
     """No library of their own to answer in: NumPy arrays come back."""
     predictions, targets = case.draw(SHAPE, FLOAT32)
@@ -261,8 +261,8 @@ def test_memmap(tmp_path):
 def test_kinds_mixed():
     """The predictions' kind decides; every other argument may be of any kind on the same device."""
     torch = pytest.importorskip("torch")
-    predictions, targets = FIRST[0].draw(SHAPE, FLOAT32)
-    function = FIRST[0].function
+    predictions, targets = CORE_FIRST[0].draw(SHAPE, FLOAT32)
+    function = CORE_FIRST[0].function
     expected = grad_of(function, predictions, targets)
     x, y = torch.from_numpy(predictions.copy()), torch.from_numpy(targets)
     one, two = grad_of(function, x, targets), grad_of(function, predictions, y)
@@ -276,10 +276,10 @@ def test_kinds_mixed():
 
 def test_jax_predictions_with_numpy_targets():
     jax = pytest.importorskip("jax")
-    predictions, targets = FIRST[0].draw(SHAPE, FLOAT32)
-    grad = grad_of(FIRST[0].function, jax.numpy.asarray(predictions), targets)
+    predictions, targets = CORE_FIRST[0].draw(SHAPE, FLOAT32)
+    grad = grad_of(CORE_FIRST[0].function, jax.numpy.asarray(predictions), targets)
     assert isinstance(grad, jax.Array)
-    assert_same_bits(np.asarray(grad), grad_of(FIRST[0].function, predictions, targets))
+    assert_same_bits(np.asarray(grad), grad_of(CORE_FIRST[0].function, predictions, targets))
 
 
 def test_import_brings_nothing_heavy():

@@ -13,14 +13,14 @@ from numba.core.dispatcher import Dispatcher
 
 from fastloss.cpu import compile as compilation
 from fastloss.labels import source_digest
-from tests.catalogue import PLAIN
+from tests.catalogue import CORE_PLAIN
 from tests.helpers import FLOAT32
 
 
 @pytest.fixture(scope="module")
 def kernels():
     """Every kernel in use, after each loss has been called, small and large."""
-    for case in PLAIN:
+    for case in CORE_PLAIN:
         for shape in ((3, 4), (2000, 101)):
             predictions, targets = case.draw(shape, FLOAT32)
             case.function.value_and_grad(predictions, targets)

@@ -10,7 +10,7 @@ import jax.numpy as jnp  # noqa: E402
 import fastloss as fl  # noqa: E402
 import fastloss.jax as flj  # noqa: E402
 from fastloss.jax import ffi  # noqa: E402
-from tests.catalogue import FIRST, PLAIN  # noqa: E402
+from tests.catalogue import CORE_FIRST, EACH  # noqa: E402
 from tests.helpers import (  # noqa: E402
     BFLOAT16,
     FLOAT16,
@@ -34,7 +34,7 @@ def softmax_loss(x, y):
 # --- jit and grad ------------------------------------------------------------------------
 
 
-@each("case", PLAIN)
+@each("case", EACH)
 @each("plain", [True, False])
 def test_jit_has_the_bits_of_numpy(case, plain):
     """Value and gradient, by the plain loss and by that of fastloss.jax."""
@@ -52,10 +52,10 @@ def test_jit_has_the_bits_of_numpy(case, plain):
 
 @each("dtype", [FLOAT16, BFLOAT16])
 def test_half_dtypes(dtype):
-    predictions, targets = FIRST[0].draw(SHAPE, dtype)
+    predictions, targets = CORE_FIRST[0].draw(SHAPE, dtype)
     targets = targets.astype(np.int32)
-    expected = FIRST[0].function.value_and_grad(predictions, targets)
-    loss, grad = jax.jit(jax.value_and_grad(FIRST[0].function))(predictions, targets)
+    expected = CORE_FIRST[0].function.value_and_grad(predictions, targets)
+    loss, grad = jax.jit(jax.value_and_grad(CORE_FIRST[0].function))(predictions, targets)
     assert_same_bits(np.asarray(loss), np.asarray(expected[0]))
     assert_same_bits(np.asarray(grad), np.asarray(expected[1]))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.catalogue import BY_NAME, CASES, PLAIN
+from tests.catalogue import BY_NAME, CASES, CORE_PLAIN, EACH
 from tests.checks import check, grad_of
 from tests.helpers import (
     BFLOAT16,
@@ -24,7 +24,7 @@ INTEGERS = [np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 1
 NARROW = (FLOAT16, BFLOAT16)
 
 
-@each("case", PLAIN)
+@each("case", EACH)
 @each_dtype
 def test_every_dtype(case, dtype):
     """The answer is the float32 (or float64) one, rounded once.
@@ -56,7 +56,7 @@ def test_result_dtypes(name, dtype):
     assert loss_dtype(dtype) == (FLOAT64 if dtype == FLOAT64 else FLOAT32)
 
 
-@each("case", [case for case in PLAIN if case.kind in ("soft", "real")])
+@each("case", [case for case in CORE_PLAIN if case.kind in ("soft", "real")])
 @pytest.mark.parametrize(
     ("dtype", "target_dtype"),
     [(FLOAT32, FLOAT64), (FLOAT32, BFLOAT16), (FLOAT64, FLOAT32), (FLOAT16, FLOAT32)],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.catalogue import CASES, FIRST, LOSSES
+from tests.catalogue import CORE_CASES, FIRST, LOSSES
 from tests.helpers import each
 from tests.refusals import SIGNS, X, Y, legal, refused, refused_everywhere
 
@@ -237,7 +237,7 @@ def test_config_has_only_its_settings():
         fl.config.validate_cpu = True
 
 
-@each("case", [case for case in CASES if case.option_set in ("plain", "all", "both")])
+@each("case", [case for case in CORE_CASES if case.option_set in ("plain", "all", "both")])
 def test_a_refused_call_leaves_no_trace(case):
     """The right call after a refused one gives what it gave before."""
     predictions, targets = legal(case)

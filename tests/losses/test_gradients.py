@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.catalogue import BY_NAME, CASES, FIRST
+from tests.catalogue import BY_NAME, CASES, CORE_FIRST
 from tests.checks import REDUCTIONS, check
 from tests.helpers import FLOAT32, FLOAT64, assert_same_bits, each
 from tests.oracles import differences
@@ -37,7 +37,7 @@ def test_gradient_is_the_slope_of_the_value(case):
     np.testing.assert_allclose(value_and_grad(predictions)[1], slope, rtol=1e-7, atol=1e-9)
 
 
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_calls_do_not_influence_each_other(case):
     """A scratch buffer left dirty by a large call would show in the small one after it."""
     small, large = case.draw((5, 4), FLOAT32), case.draw((64, 2500), FLOAT32)

@@ -3,7 +3,7 @@
 import numpy as np
 
 import fastloss as fl
-from tests.catalogue import CASES, PLAIN
+from tests.catalogue import CASES, CORE_PLAIN
 from tests.checks import check_hess
 from tests.helpers import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, each
 from tests.oracles import differences
@@ -16,14 +16,14 @@ def test_hessian(case):
     check_hess(case, predictions, targets, **case.options(shape))
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 @each("dtype", [FLOAT32, FLOAT16, BFLOAT16])
 def test_hessian_in_every_dtype(case, dtype):
     predictions, targets = case.draw((6, 5), dtype, seed=3)
     check_hess(case, predictions, targets)
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 def test_hessian_is_reduced_like_the_gradient(case, rng):
     shape = (6, 5)
     predictions, targets = case.draw(shape, FLOAT64, seed=4)
@@ -50,7 +50,7 @@ def test_hessian_is_the_slope_of_the_gradient(case):
     np.testing.assert_allclose(grad_and_hess(predictions)[1], slope, rtol=1e-7, atol=1e-8)
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 def test_gradient_goes_to_out(case):
     predictions, targets = case.draw((6, 5), FLOAT32)
     out = np.full((6, 5), 7, np.float32)

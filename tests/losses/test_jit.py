@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from numba import njit, prange
 
+import fastloss as fl
 import fastloss.jit as fj
 from tests.catalogue import LISTED, LOSSES
 from tests.helpers import FLOAT32, FLOAT64, assert_close, each
 
 ELEMENTWISE = [loss for loss in LOSSES if not loss.over_classes]
 
-# In the order of the formulas' parameters.
-OPTIONS = {
-    "mse": {"half": False},
-    "hinge": {"margin": 0.5, "squared": True},
-    "binary_cross_entropy": {},
-    "binary_cross_entropy_with_logits": {"pos_weight": 3.0, "label_smoothing": 0.25},
-}
+
+def positional(loss):
+    """Options of the loss, and all of its parameters in the order of the formulas."""
+    given = list(loss.options.values())[-1]
+    spec = getattr(fl, loss.name).spec
+    return given, tuple(o.check("", given.get(o.name, o.default)) for o in spec.options)
 
 
 @njit
@@ -39,16 +39,11 @@ def in_parallel(x):
     return out
 
 
-def test_the_options_above_cover_every_elementwise_loss():
-    assert set(OPTIONS) == {loss.name for loss in ELEMENTWISE}
-
-
 @pytest.mark.parametrize("loss", ELEMENTWISE, ids=lambda loss: loss.name)
 def test_value_grad_and_hess_of_each_elementwise_loss(loss):
     """Options by position, after prediction and target, in the order of the documentation."""
     value, grad, hess = (getattr(fj, f"{loss.name}_{part}") for part in ("value", "grad", "hess"))
-    options = OPTIONS[loss.name]
-    values = tuple(options.values())
+    options, values = positional(loss)
 
     @njit
     def use(p, y):
@@ -75,8 +70,8 @@ def test_the_same_functions_in_plain_python(loss):
     rng = np.random.default_rng(3)
     p = loss.predictions(rng, (5,))
     y = next(iter(loss.targets.values()))(rng, (5,)).astype(float)
-    expected = loss.oracle(p, y, **OPTIONS[loss.name])
-    values = OPTIONS[loss.name].values()
+    options, values = positional(loss)
+    expected = loss.oracle(p, y, **options)
     got = [
         getattr(fj, f"{loss.name}_value")(float(a), float(b), *values)
         for a, b in zip(p, y, strict=True)

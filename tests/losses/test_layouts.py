@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.catalogue import BY_NAME, FIRST, PLAIN
+from tests.catalogue import BY_NAME, CORE_FIRST, CORE_PLAIN, EACH
 from tests.checks import check, check_hess, grad_of
 from tests.helpers import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LAYOUTS, each
 
 HARD = BY_NAME["cross_entropy-hard-plain"]
-CLASS_CASES = [case for case in PLAIN if case.over_classes]
+CLASS_CASES = [case for case in CORE_PLAIN if case.over_classes]
 
 
 @each("layout", LAYOUTS)
-@each("case", PLAIN)
+@each("case", EACH)
 def test_layout_of_predictions_and_targets(case, layout):
     shape = (4, 3, 5)
     predictions, targets = case.draw(shape, FLOAT32)
@@ -61,7 +61,7 @@ def test_layout_in_other_dtypes(layout, dtype):
         check(case, LAYOUTS[layout](predictions), LAYOUTS[layout](targets))
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 def test_zero_strides(case):
     """np.broadcast_to views: one row, seen many times."""
     predictions, targets = case.draw((1, 6), FLOAT32)
@@ -125,7 +125,7 @@ def test_a_large_inner_axis():
         check(HARD, predictions, targets, axis=1, reduction="none", ulps=8)
 
 
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_inputs_may_be_read_only_and_shared(case):
     """A read-only array used at several places at once."""
     if case.loss.name == "hinge":
@@ -181,7 +181,7 @@ def test_elementwise_takes_no_copy_either():
     assert peak < p.nbytes / 8
 
 
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_byte_swapped_is_refused(case):
     predictions, targets = case.draw((4, 3), FLOAT32)
     swapped = predictions.astype(predictions.dtype.newbyteorder())

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.catalogue import CASES
+from tests.catalogue import CORE_CASES
 from tests.checks import REDUCTIONS, check, grad_of
 from tests.helpers import (
     BFLOAT16,
@@ -16,10 +16,10 @@ from tests.helpers import (
     assert_same_bits,
 )
 
-CLASS_CASES = [case for case in CASES if case.over_classes]
-ELEMENT_CASES = [case for case in CASES if not case.over_classes]
+CLASS_CASES = [case for case in CORE_CASES if case.over_classes]
+ELEMENT_CASES = [case for case in CORE_CASES if not case.over_classes]
 # Mostly the dtypes and options whose kernels other tests have compiled already.
-LEAN = [case for case in CASES if case.option_set in ("plain", "all", "melted", "both")]
+LEAN = [case for case in CORE_CASES if case.option_set in ("plain", "all", "melted", "both")]
 
 layouts = st.sampled_from([np.copy, *LAYOUTS.values()])
 dtypes = st.sampled_from([FLOAT64, FLOAT32])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.catalogue import BY_NAME, CASES, FIRST, PLAIN
+from tests.catalogue import BY_NAME, CASES, CORE_FIRST, CORE_PLAIN, EACH
 from tests.checks import REDUCTIONS, check, grad_of
 from tests.helpers import (
     BFLOAT16,
@@ -29,7 +29,7 @@ def example_shape(case, shape=SHAPE):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@each("case", PLAIN)
+@each("case", EACH)
 def test_reduction_with_weights_and_upstream(case, reduction, rng):
     predictions, targets = case.draw(SHAPE, FLOAT32)
     weight = rng.uniform(0.25, 2, example_shape(case))
@@ -60,7 +60,7 @@ def test_class_and_sample_weights_together(name, reduction, rng):
     )
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 def test_sum_and_mean_are_made_of_none(case):
     predictions, targets = case.draw(SHAPE, FLOAT32)
     rows = case.function(predictions, targets, reduction="none")
@@ -73,7 +73,7 @@ def test_sum_and_mean_are_made_of_none(case):
     np.testing.assert_allclose(mean, total / rows.size, rtol=3e-7)
 
 
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_weights_broadcast(case, rng):
     """Against the per-example loss: a scalar, a row, a column."""
     shape = (4, 3, 5)
@@ -107,7 +107,7 @@ def test_weights_of_any_real_dtype(weight_dtype):
     assert not grad[~keep].any()
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 def test_weight_zero_removes_the_example(case):
     """Even when its loss is nan: as if it had not been there."""
     predictions, targets = case.draw(SHAPE)
@@ -127,7 +127,7 @@ def test_weight_zero_removes_the_example(case):
     assert not rows[2].any()
 
 
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_mean_over_weights_of_zero(case):
     """A mean over nothing is nan; its gradient is 0, not nan."""
     predictions, targets = case.draw(SHAPE)
@@ -137,7 +137,7 @@ def test_mean_over_weights_of_zero(case):
     assert case.function(predictions, targets, sample_weight=weight, reduction="sum") == 0
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 @each("dtype", [FLOAT32, BFLOAT16])
 def test_upstream_gradient_per_example(case, dtype, rng):
     predictions, targets = case.draw(SHAPE, dtype)
@@ -191,7 +191,7 @@ def test_in_place_is_bit_equal(case):
     assert_same_bits(loss_in, loss)
 
 
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 @each_dtype
 def test_in_place_in_every_dtype_and_size(case, dtype):
     for shape in ((3, 2), (70, 5), (2, 3000), (130, 1100)):
@@ -202,7 +202,7 @@ def test_in_place_in_every_dtype_and_size(case, dtype):
 
 
 @each("layout", WRITABLE_LAYOUTS)
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_out_in_any_layout(case, layout):
     predictions, targets = case.draw((4, 3, 5), FLOAT32)
     expected = grad_of(case.function, predictions, targets)
@@ -223,7 +223,7 @@ def test_out_leaves_the_gaps_of_its_memory():
     assert (big[1::2] == 5).all() and (big[:, 1::2] == 5).all()
 
 
-@each("case", FIRST)
+@each("case", CORE_FIRST)
 def test_without_out_the_result_is_fresh(case):
     """Not a view of an input, nor of the result before."""
     predictions, targets = case.draw(SHAPE)

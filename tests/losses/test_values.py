@@ -3,7 +3,7 @@
 import numpy as np
 
 import fastloss as fl
-from tests.catalogue import CASES, LISTED, LOSSES, PLAIN
+from tests.catalogue import CASES, CORE_PLAIN, LISTED, LOSSES
 from tests.checks import REDUCTIONS, check, check_loss, truth
 from tests.helpers import FLOAT32, Unchanged, assert_close, assert_same_bits, each, f64
 
@@ -55,7 +55,7 @@ def test_value(case):
     check_loss(loss, truth(case, predictions, targets, **options), FLOAT32)
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 def test_every_method_gives_the_same(case):
     """Value, value_and_grad, grad and grad_and_hess agree, for every reduction."""
     predictions, targets = case.draw((13, 6), FLOAT32)
@@ -73,7 +73,7 @@ def test_every_method_gives_the_same(case):
         assert_close(first, f64(grad), np.abs(grad), FLOAT32, ulps=1)
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 def test_sizes(case):
     """Each size takes another path through blocks, tiles and tails."""
     for seed, shape in enumerate(CLASS_SHAPES if case.over_classes else ELEMENT_SHAPES):
@@ -83,7 +83,7 @@ def test_sizes(case):
         check(case, predictions, targets, ulps=8)
 
 
-@each("case", PLAIN)
+@each("case", CORE_PLAIN)
 def test_large_enough_to_run_in_parallel(case):
     for shape in ((3001, 100), (40, 8200)):
         predictions, targets = case.draw(shape, FLOAT32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.catalogue import FIRST, PLAIN
+from tests.catalogue import CORE_FIRST, CORE_PLAIN
 from tests.checks import check, check_grad, check_loss, truth
 from tests.cuda.device import SIMULATED, DeviceLoss, needs_gpu, on_device
 from tests.helpers import FLOAT16, FLOAT32, LAYOUTS, WRITABLE_LAYOUTS, each, misaligned
@@ -20,7 +20,7 @@ def readable(layouts):
     return [layout for layout in layouts.values() if layout is not misaligned]
 
 
-@each("case", on_device(PLAIN))
+@each("case", on_device(CORE_PLAIN))
 @pytest.mark.parametrize("layout", readable(LAYOUTS), ids=lambda layout: layout.__name__)
 def test_layouts(case, layout):
     for shape in SHAPES:
@@ -29,7 +29,7 @@ def test_layouts(case, layout):
         check(case, layout(predictions), targets, reduction="none", ulps=ULPS)
 
 
-@each("case", on_device(FIRST))
+@each("case", on_device(CORE_FIRST))
 @pytest.mark.parametrize("layout", readable(WRITABLE_LAYOUTS), ids=lambda layout: layout.__name__)
 def test_out_and_in_place(case, layout):
     for shape in SHAPES:
@@ -47,7 +47,7 @@ def test_out_and_in_place(case, layout):
         check_grad(grad, expected, FLOAT32, ULPS)
 
 
-@each("case", on_device(FIRST))
+@each("case", on_device(CORE_FIRST))
 def test_pair_of_outputs(case):
     predictions, targets = case.draw((3, 9), FLOAT32)
     outs = np.empty((3, 9), FLOAT32), np.empty((3, 9), FLOAT32)
@@ -58,7 +58,7 @@ def test_pair_of_outputs(case):
     np.testing.assert_array_equal(hess, plain[1])
 
 
-@each("case", on_device(PLAIN))
+@each("case", on_device(CORE_PLAIN))
 def test_every_distance_from_a_boundary(case):
     """Wide loads begin at the first multiple of 16 bytes, in each row another."""
     for dtype in (FLOAT32, FLOAT16):

@@ -3,14 +3,14 @@
 import pytest
 
 from fastloss import engine
-from tests.catalogue import PLAIN
+from tests.catalogue import CORE_PLAIN
 from tests.checks import check
 from tests.cuda.device import needs_gpu, on_device
 from tests.helpers import FLOAT32, each
 
 pytestmark = needs_gpu
 
-CLASSES = [case for case in PLAIN if case.over_classes]
+CLASSES = [case for case in CORE_PLAIN if case.over_classes]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def limits(monkeypatch):
     engine._plans.clear()
 
 
-@each("case", on_device(PLAIN))
+@each("case", on_device(CORE_PLAIN))
 def test_fewer_blocks_than_work(case, limits):
     limits("plans.MAX_BLOCKS", 2)
     for shape in ((75, 3), (13, 9), (5, 37), (300, 2)):

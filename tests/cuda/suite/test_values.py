@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.catalogue import CASES, FIRST, PLAIN
+from tests.catalogue import CASES, CORE_CASES, CORE_FIRST, CORE_PLAIN
 from tests.checks import REDUCTIONS, check, check_hess, check_loss, truth
 from tests.cuda.device import SIMULATED, needs_gpu, on_device
 from tests.helpers import DTYPES, FLOAT32, FLOAT64, assert_same_bits, each, each_dtype
@@ -37,7 +37,7 @@ def test_every_option(case):
     check_hess(case, predictions, targets, ulps=ULPS, **options)
 
 
-@each("case", on_device(CASES))
+@each("case", on_device(CORE_CASES))
 def test_value_alone(case):
     """It has kernels of its own."""
     shape = (5, 6)
@@ -47,7 +47,7 @@ def test_value_alone(case):
     check_loss(loss, truth(case, predictions, targets, **options), FLOAT32, ULPS)
 
 
-@each("case", on_device(CASES))
+@each("case", on_device(CORE_CASES))
 def test_every_option_of_long_rows(case):
     """Rows that a block, or several, read 16 bytes at a time."""
     shape = (2, 133) if SIMULATED else (5, 40_001)
@@ -55,7 +55,7 @@ def test_every_option_of_long_rows(case):
     check(case, predictions, targets, ulps=4 * ULPS, **case.options(shape))
 
 
-@each("case", on_device(PLAIN))
+@each("case", on_device(CORE_PLAIN))
 @each_dtype
 def test_dtypes(case, dtype):
     for shape in ((3, 5), (2, 40)):
@@ -63,21 +63,21 @@ def test_dtypes(case, dtype):
         check(case, predictions, targets, ulps=ULPS)
 
 
-@each("case", on_device(FIRST))
+@each("case", on_device(CORE_FIRST))
 def test_hessian_in_every_dtype(case):
     for dtype in DTYPES:
         predictions, targets = case.draw((3, 21), dtype)
         check_hess(case, predictions, targets, ulps=ULPS)
 
 
-@each("case", on_device(PLAIN))
+@each("case", on_device(CORE_PLAIN))
 def test_sizes(case):
     for seed, shape in enumerate(CLASS_SHAPES if case.over_classes else ELEMENT_SHAPES):
         predictions, targets = case.draw(shape, FLOAT32, seed)
         check(case, predictions, targets, ulps=4 * ULPS)
 
 
-@each("case", on_device(PLAIN))
+@each("case", on_device(CORE_PLAIN))
 def test_reductions_and_weights(case):
     shape = (5, 6)
     predictions, targets = case.draw(shape, FLOAT64)
@@ -92,7 +92,7 @@ def test_reductions_and_weights(case):
     check(case, predictions, targets, reduction="mean", grad_output=-0.5, ulps=ULPS)
 
 
-@each("case", on_device(FIRST))
+@each("case", on_device(CORE_FIRST))
 def test_sample_weight_as_a_number(case):
     predictions, targets = case.draw((4, 5), FLOAT64)
     for reduction in REDUCTIONS:
@@ -101,7 +101,7 @@ def test_sample_weight_as_a_number(case):
         check_loss(loss, expected, FLOAT64, ULPS)
 
 
-@each("case", on_device(FIRST))
+@each("case", on_device(CORE_FIRST))
 def test_upstream_gradient_that_stays_on_the_device(case):
     """A 0-d array: to look at it would be to wait for the device."""
     predictions, targets = case.draw((4, 5), FLOAT32)
@@ -110,7 +110,7 @@ def test_upstream_gradient_that_stays_on_the_device(case):
     np.testing.assert_allclose(grad, expected.grad, rtol=1e-5, atol=1e-6)
 
 
-@each("case", on_device(PLAIN))
+@each("case", on_device(CORE_PLAIN))
 def test_methods_agree(case):
     predictions, targets = case.draw((4, 37), FLOAT32)
     loss, grad = case.function.value_and_grad(predictions, targets)
@@ -118,7 +118,7 @@ def test_methods_agree(case):
     np.testing.assert_allclose(case.function(predictions, targets), loss, rtol=1e-6)
 
 
-@each("case", on_device(PLAIN))
+@each("case", on_device(CORE_PLAIN))
 def test_same_bits_every_time(case):
     shape = (30, 50) if SIMULATED else (3000, 1003)
     predictions, targets = case.draw(shape, FLOAT32)
@@ -130,7 +130,7 @@ def test_same_bits_every_time(case):
 
 
 @pytest.mark.parametrize("shape, axis", [((3, 5, 4), 1), ((4, 3), 0), ((2, 9, 2, 3), 1)])
-@each("case", on_device([case for case in PLAIN if case.over_classes]))
+@each("case", on_device([case for case in CORE_PLAIN if case.over_classes]))
 def test_class_axis_anywhere(case, shape, axis):
     predictions, targets = case.draw(shape, FLOAT32, axis=axis)
     check(case, predictions, targets, ulps=ULPS, **case.options(shape, axis))

@@ -1,0 +1,21 @@
+"""Sentences that the docstrings of several losses share."""
+
+from __future__ import annotations
+
+ARRAYS = """Parameters
+        ----------
+        predictions : array, any shape, float64, float32, float16 or bfloat16
+        targets : array of the same shape, any real dtype"""
+
+CALL = """sample_weight, reduction, grad_output, out
+            See `fastloss.loss.Loss`."""
+
+ERRORS = """Raises
+        ------
+        TypeError, ValueError
+            For dtypes, shapes and options that do not fit; targets do not broadcast."""
+
+SIGN_ERRORS = """Raises
+        ------
+        ValueError
+            If a target is neither -1 nor +1; it names the first."""

@@ -1,0 +1,343 @@
+"""Losses of a score and a label of -1 or +1: functions of the margin, label times score."""
+
+from __future__ import annotations
+
+from fastloss.checks import flag, number
+from fastloss.elementary import const, exp, maximum, sigmoid, softplus
+from fastloss.loss import register
+from fastloss.losses.describe import CALL, ERRORS, SIGN_ERRORS
+from fastloss.losses.pieces import inline, inside_margin
+from fastloss.pointwise import pointwise_loss
+from fastloss.spec import Domain, Option
+
+__all__ = [
+    "exponential", "hinge", "modified_huber", "perceptron", "soft_margin", "squared_hinge",
+]  # fmt: skip
+
+
+def plus_minus_one(p, t, tolerance):
+    return t == const(1.0, t) or t == const(-1.0, t)
+
+
+_SIGNS = Domain(plus_minus_one, "targets -1 or +1")
+_MARGIN = Option("margin", 1.0, number())
+
+_ARRAYS = """Parameters
+        ----------
+        predictions : array, any shape, float64, float32, float16 or bfloat16
+            Scores.
+        targets : array of the same shape, any real dtype
+            -1 or +1."""
+
+# --- hinge ------------------------------------------------------------------------------
+
+
+@inline
+def gap_value(gap, squared):
+    inside = maximum(gap, const(0.0, gap))
+    return inside * inside if squared else inside
+
+
+@inline
+def gap_grad(gap, t, squared):
+    return inside_margin(gap, const(-2.0, gap) * gap * t if squared else -t)
+
+
+@inline
+def gap_hess(gap, t, squared):
+    return inside_margin(gap, const(2.0, gap) * t * t if squared else const(0.0, gap))
+
+
+def hinge_value(p, t, margin=1.0, squared=False):
+    return gap_value(margin - p * t, squared)
+
+
+def hinge_grad(p, t, margin=1.0, squared=False):
+    return gap_grad(margin - p * t, t, squared)
+
+
+def hinge_hess(p, t, margin=1.0, squared=False):
+    return gap_hess(margin - p * t, t, squared)
+
+
+hinge = register(
+    pointwise_loss(
+        "hinge",
+        hinge_value,
+        hinge_grad,
+        hinge_hess,
+        (_MARGIN, Option("squared", False, flag)),
+        domain=_SIGNS,
+        doc=f"""
+        Hinge loss, max(0, margin - y p) per element.
+
+        The gradient is -y inside the margin and 0 outside; at the margin exactly, where there
+        is none, it is 0.
+
+        {_ARRAYS}
+        margin : float, default 1.0
+        squared : bool, default False
+            max(0, margin - y p)^2, with the gradient -2 y max(0, margin - y p).
+        {CALL}
+
+        {SIGN_ERRORS}
+
+        Notes
+        -----
+        Source: C. Cortes and V. Vapnik, Support-Vector Networks (1995); as scikit-learn's
+        ``hinge_loss`` on signed labels.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> loss, grad = fl.hinge.value_and_grad(
+        ...     np.array([0.5, 2.0, 1.0]), np.array([1, 1, 1]), reduction="none"
+        ... )
+        >>> loss.tolist(), grad.tolist()
+        ([0.5, 0.0, 0.0], [-1.0, 0.0, 0.0])
+        """,
+    )
+)
+
+
+def squared_hinge_value(p, t, margin=1.0):
+    return gap_value(margin - p * t, True)
+
+
+def squared_hinge_grad(p, t, margin=1.0):
+    return gap_grad(margin - p * t, t, True)
+
+
+def squared_hinge_hess(p, t, margin=1.0):
+    return gap_hess(margin - p * t, t, True)
+
+
+squared_hinge = register(
+    pointwise_loss(
+        "squared_hinge",
+        squared_hinge_value,
+        squared_hinge_grad,
+        squared_hinge_hess,
+        (_MARGIN,),
+        domain=_SIGNS,
+        doc=f"""
+        Squared hinge loss, max(0, margin - y p)^2 per element.
+
+        The gradient is -2 y max(0, margin - y p), the hessian 2 inside the margin and 0 from
+        there on: `hinge` with ``squared=True``.
+
+        {_ARRAYS}
+        margin : float, default 1.0
+        {CALL}
+
+        {SIGN_ERRORS}
+
+        Notes
+        -----
+        Source: Keras' ``SquaredHinge``, scikit-learn's ``squared_hinge``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> loss, grad = fl.squared_hinge.value_and_grad(np.array([0.5]), np.array([1]))
+        >>> float(loss), grad.tolist()
+        (0.25, [-1.0])
+        """,
+    )
+)
+
+
+def perceptron_value(p, t):
+    return gap_value(-(p * t), False)
+
+
+def perceptron_grad(p, t):
+    return gap_grad(-(p * t), t, False)
+
+
+def perceptron_hess(p, t):
+    return gap_hess(-(p * t), t, False)
+
+
+perceptron = register(
+    pointwise_loss(
+        "perceptron",
+        perceptron_value,
+        perceptron_grad,
+        perceptron_hess,
+        domain=_SIGNS,
+        doc=f"""
+        Perceptron loss, max(0, -y p) per element: `hinge` without a margin.
+
+        The gradient is -y where the sign of the score is wrong, else 0, at a score of 0 as well.
+
+        {_ARRAYS}
+        {CALL}
+
+        {SIGN_ERRORS}
+
+        Notes
+        -----
+        Source: F. Rosenblatt (1958); optax's ``perceptron_loss``, which takes -y / 2 at 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> loss, grad = fl.perceptron.value_and_grad(
+        ...     np.array([-0.5, 2.0]), np.array([1, 1]), reduction="none"
+        ... )
+        >>> loss.tolist(), grad.tolist()
+        ([0.5, 0.0], [-1.0, 0.0])
+        """,
+    )
+)
+
+
+def modified_huber_value(p, t):
+    z = p * t
+    return const(-4.0, p) * z if z < const(-1.0, p) else gap_value(const(1.0, p) - z, True)
+
+
+def modified_huber_grad(p, t):
+    z = p * t
+    return const(-4.0, p) * t if z < const(-1.0, p) else gap_grad(const(1.0, p) - z, t, True)
+
+
+def modified_huber_hess(p, t):
+    z = p * t
+    return const(0.0, p) if z < const(-1.0, p) else gap_hess(const(1.0, p) - z, t, True)
+
+
+modified_huber = register(
+    pointwise_loss(
+        "modified_huber",
+        modified_huber_value,
+        modified_huber_grad,
+        modified_huber_hess,
+        domain=_SIGNS,
+        doc=f"""
+        Modified Huber loss: max(0, 1 - y p)^2 where y p >= -1, else -4 y p.
+
+        A squared hinge that goes on as a line. The hessian is 2 for -1 <= y p < 1, else 0.
+
+        {_ARRAYS}
+        {CALL}
+
+        {SIGN_ERRORS}
+
+        Notes
+        -----
+        Source: T. Zhang, Solving Large Scale Linear Prediction Problems Using Stochastic
+        Gradient Descent Algorithms (2004); as scikit-learn's ``modified_huber``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> loss, grad = fl.modified_huber.value_and_grad(
+        ...     np.array([0.5, -3.0]), np.array([1, 1]), reduction="none"
+        ... )
+        >>> loss.tolist(), grad.tolist()
+        ([0.25, 12.0], [-1.0, -4.0])
+        """,
+    )
+)
+
+
+# --- smooth -----------------------------------------------------------------------------
+
+
+def soft_margin_value(p, t):
+    return softplus(-t * p)
+
+
+def soft_margin_grad(p, t):
+    return -t * sigmoid(-t * p)
+
+
+def soft_margin_hess(p, t):
+    return t * t * sigmoid(t * p) * sigmoid(-t * p)
+
+
+soft_margin = register(
+    pointwise_loss(
+        "soft_margin",
+        soft_margin_value,
+        soft_margin_grad,
+        soft_margin_hess,
+        doc=f"""
+        Logistic loss of a score and a sign, log(1 + exp(-y p)) per element.
+
+        The gradient is -y sigmoid(-y p), the hessian y^2 sigmoid(y p) sigmoid(-y p). The same
+        as `binary_cross_entropy_with_logits` with the labels 0 and 1.
+
+        {_ARRAYS}
+            Other numbers are accepted, and scale the score.
+        {CALL}
+
+        {ERRORS}
+
+        Notes
+        -----
+        Source: PyTorch's ``soft_margin_loss``, optax's ``sigmoid_binary_cross_entropy`` on
+        signs; stable for every finite score.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> fl.soft_margin(np.array([0.0, -1000.0]), np.ones(2), reduction="none").round(6).tolist()
+        [0.693147, 1000.0]
+        """,
+    )
+)
+
+
+def exponential_value(p, t):
+    return exp(-t * p)
+
+
+def exponential_grad(p, t):
+    return -t * exp(-t * p)
+
+
+def exponential_hess(p, t):
+    return t * t * exp(-t * p)
+
+
+exponential = register(
+    pointwise_loss(
+        "exponential",
+        exponential_value,
+        exponential_grad,
+        exponential_hess,
+        domain=_SIGNS,
+        doc=f"""
+        Exponential loss, exp(-y p) per element: what AdaBoost lowers.
+
+        The gradient is -y exp(-y p), the hessian exp(-y p).
+
+        {_ARRAYS}
+        {CALL}
+
+        {SIGN_ERRORS}
+
+        Notes
+        -----
+        Source: J. Friedman, T. Hastie and R. Tibshirani, Additive Logistic Regression (2000).
+        scikit-learn's ``ExponentialLoss`` takes labels 0 and 1 and half the score:
+        y exp(-p) + (1 - y) exp(p).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> loss, grad = fl.exponential.value_and_grad(np.array([0.0]), np.array([1]))
+        >>> float(loss), grad.tolist()
+        (1.0, [-1.0])
+        """,
+    )
+)
