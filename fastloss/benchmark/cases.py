@@ -75,6 +75,7 @@ LARGE_FORWARD = Goal(FORWARD, 1.15, "read", 5)
 LARGE_DOUBLE = Goal(GRADIENT_OUT, 1.2, "copy", 3)
 LARGE_HALF = Goal(GRADIENT_OUT, 2.0, "copy", 5)
 ELEMENTWISE = Goal(GRADIENT_OUT, 1.1, "triad", 2)
+CATALOGUE = Goal(GRADIENT_OUT, 1.15, "triad", None)
 SMALL_CALL = Goal(GRADIENT_OUT, 6e-6, None, 6)
 SMALL_CALL_ALLOCATING = Goal(GRADIENT, 12e-6, None, None)
 SINGLE_CALL = Goal(GRADIENT_OUT, 3e-6, None, 6)
@@ -144,4 +145,9 @@ CASES = (
     Case("hinge", (1_000,)),
     Case("hinge", (1_000_000,)),
     Case("hinge", (10_000_000,), calls=BOTH, goals=(ELEMENTWISE,)),
+    *[Case(loss, (10_000_000,), goals=(CATALOGUE,)) for loss in (
+        "charbonnier", "exponential", "focal", "gamma_nll", "gaussian_nll", "huber", "log_cosh",
+        "mae", "modified_huber", "msle", "perceptron", "poisson_nll", "poly", "quantile",
+        "smooth_l1", "soft_margin", "squared_hinge", "tweedie_nll",
+    )],
 )  # fmt: skip

@@ -10,6 +10,11 @@ from fastloss.arrays.kinds import Array
 from fastloss.benchmark.cases import Case
 from fastloss.dtypes import numpy_dtype
 
+#: Losses whose targets are -1 and +1.
+OF_SIGNS = {
+    "exponential", "hinge", "modified_huber", "perceptron", "soft_margin", "squared_hinge",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -33,6 +38,8 @@ def draw(case: Case, threads: int) -> Inputs:
     rng = np.random.default_rng(0)
     dtype = numpy_dtype(case.dtype)
     predictions = rng.standard_normal(case.shape, np.float32).astype(dtype)
+    if case.loss == "msle":
+        predictions = np.abs(predictions)
     if case.loss == "binary_cross_entropy":
         predictions = rng.uniform(0.01, 0.99, case.shape).astype(dtype)
     targets = _targets(case, rng, dtype)
@@ -46,6 +53,6 @@ def _targets(case: Case, rng: np.random.Generator, dtype: np.dtype[np.generic]) 
         mass = rng.random(case.shape, np.float32)
         mass /= mass.sum(axis=1, keepdims=True)
         return mass.astype(dtype)
-    if case.loss == "hinge":
+    if case.loss in OF_SIGNS:
         return rng.choice(np.array([-1, 1], np.float32), case.shape).astype(dtype)
     return rng.integers(0, 2, case.shape).astype(dtype)

@@ -10,20 +10,18 @@ On the CPU a compiled program calls the kernels by XLA's typed FFI, on its own m
 (1.3863, [0.125, -0.375, 0.125, 0.125])
 """
 
-from fastloss.jax.functional import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    categorical_cross_entropy,
-    cross_entropy,
-    hinge,
-    mse,
-)
+from __future__ import annotations
 
-__all__ = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "categorical_cross_entropy",
-    "cross_entropy",
-    "hinge",
-    "mse",
-]
+from fastloss.jax.functional import LOSSES, JaxLoss
+
+__all__ = list(LOSSES)
+
+
+def __getattr__(name: str) -> JaxLoss:
+    if name in LOSSES:
+        return LOSSES[name]
+    raise AttributeError(f"module 'fastloss.jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *LOSSES])

@@ -57,9 +57,5 @@ class JaxLoss:
         return f"<fastloss.jax loss {self.name}{self.__signature__}>"
 
 
-cross_entropy = JaxLoss(fl.cross_entropy)
-categorical_cross_entropy = JaxLoss(fl.categorical_cross_entropy)
-binary_cross_entropy = JaxLoss(fl.binary_cross_entropy)
-binary_cross_entropy_with_logits = JaxLoss(fl.binary_cross_entropy_with_logits)
-mse = JaxLoss(fl.mse)
-hinge = JaxLoss(fl.hinge)
+#: Every loss of the package, by its name.
+LOSSES = {loss.name: JaxLoss(loss) for loss in fl.losses()}

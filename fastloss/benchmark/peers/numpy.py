@@ -9,7 +9,7 @@ import numpy as np
 
 from fastloss.arrays.kinds import Array
 from fastloss.benchmark.inputs import Inputs
-from fastloss.benchmark.peers import Peer
+from fastloss.benchmark.peers import Peer, Unsupported
 from fastloss.dtypes import real_dtype
 
 Parts = Callable[[Array, Array], Any]
@@ -37,6 +37,8 @@ def _formulas(inputs: Inputs) -> tuple[Parts, Parts]:
     if case.over_classes:
         classes = _Soft(inputs) if case.soft else _Hard(inputs)
         return classes.forward, classes.gradient
+    if case.loss not in ELEMENTWISE:
+        raise Unsupported("not written by hand")
     value, both = ELEMENTWISE[case.loss]
     return value, both
 

@@ -22,7 +22,46 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
     # PyTorch has no binary hinge of its own; this is what its users write.
     "hinge": lambda p, t: torch.clamp(1 - p * t, min=0).mean(),
+    "huber": functional.huber_loss,
+    "mae": functional.l1_loss,
+    "poisson_nll": functional.poisson_nll_loss,
+    "smooth_l1": functional.smooth_l1_loss,
+    "soft_margin": functional.soft_margin_loss,
+    # What follows is written in PyTorch's operations as well.
+    "charbonnier": lambda p, t: torch.sqrt((p - t) ** 2 + 1e-6).mean(),
+    "exponential": lambda p, t: torch.exp(-p * t).mean(),
+    "focal": lambda p, t: _focal(p, t).mean(),
+    "gamma_nll": lambda p, t: (p + t * torch.exp(-p)).mean(),
+    "gaussian_nll": lambda p, t: 0.5 * functional.mse_loss(p, t),
+    "log_cosh": lambda p, t: (functional.softplus(-2 * (p - t)) + (p - t) - math.log(2)).mean(),
+    "modified_huber": lambda p, t: torch.where(
+        p * t >= -1, torch.clamp(1 - p * t, min=0) ** 2, -4 * p * t
+    ).mean(),
+    "msle": lambda p, t: functional.mse_loss(torch.log1p(p), torch.log1p(t)),
+    "perceptron": lambda p, t: torch.relu(-p * t).mean(),
+    "poly": lambda p, t: _poly(p, t).mean(),
+    "quantile": lambda p, t: 0.5 * functional.l1_loss(p, t),
+    "squared_hinge": lambda p, t: (torch.clamp(1 - p * t, min=0) ** 2).mean(),
+    "tweedie_nll": lambda p, t: (2 * torch.exp(0.5 * p) + 2 * t * torch.exp(-0.5 * p)).mean(),
 }
+
+
+def _surprise(p: Any, t: Any) -> tuple[Any, Any]:
+    """Return the cross-entropy of logits, and the probability of being wrong."""
+    right = torch.sigmoid(p)
+    loss = functional.binary_cross_entropy_with_logits(p, t, reduction="none")
+    return loss, right * (1 - t) + (1 - right) * t
+
+
+def _focal(p: Any, t: Any) -> Any:
+    """torchvision's sigmoid_focal_loss."""
+    loss, wrong = _surprise(p, t)
+    return (0.25 * t + 0.75 * (1 - t)) * wrong**2 * loss
+
+
+def _poly(p: Any, t: Any) -> Any:
+    loss, wrong = _surprise(p, t)
+    return loss + 2 * wrong
 
 
 def function_of(inputs: Inputs) -> Callable[[Any, Any], Any]:
