@@ -1,0 +1,86 @@
+"""What an entry of the catalogue is: a loss, and a loss with one kind of target and options."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import fastloss as fl
+from tests.oracles.expected import Expected
+
+Draw = Callable[..., np.ndarray]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss: where its truth comes from and what to feed it."""
+
+    name: str
+    oracle: Callable[..., Expected]
+    predictions: Draw
+    """(rng, shape) -> predictions in float64."""
+    targets: Mapping[str, Draw]
+    """kind of target -> (rng, shape, class axis or None) -> targets."""
+    options: Mapping[str, Mapping[str, object]]
+    """name -> keyword options.
+
+    A callable value is called with the number of classes (the last axis' length).
+    """
+    smooth: Callable[[np.ndarray], np.ndarray] = lambda p: p
+    """Moves predictions away from kinks and poles, for differences."""
+    over_classes: bool = False
+    only: Mapping[str, str] = field(default_factory=dict)
+    """options' name -> the only kind of target they make sense for."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss with one kind of target and one set of options."""
+
+    loss: Loss
+    kind: str
+    option_set: str
+
+    def __str__(self):
+        return f"{self.loss.name}-{self.kind}-{self.option_set}"
+
+    @property
+    def function(self):
+        return getattr(fl, self.loss.name)
+
+    @property
+    def over_classes(self) -> bool:
+        return self.loss.over_classes
+
+    def options(self, shape, axis=-1) -> dict:
+        """The keyword options for predictions of this shape (the class axis among them when it is
+        not the last).
+        """
+        width = shape[axis] if shape else 1
+        options = {
+            k: v(width) if callable(v) else v for k, v in self.loss.options[self.option_set].items()
+        }
+        if self.over_classes and axis != -1:
+            options["axis"] = axis
+        return options
+
+    def draw(self, shape, dtype=np.float64, seed=0, axis=-1):
+        """Predictions in `dtype` (exactly representable there) and targets (floating ones in the
+        same dtype).
+        """
+        rng = np.random.default_rng([seed, *shape])
+        predictions = self.loss.predictions(rng, shape, axis).astype(dtype)
+        targets = self.loss.targets[self.kind](rng, shape, axis if self.over_classes else None)
+        return predictions, targets.astype(dtype) if targets.dtype == np.float64 else targets
+
+    def draw_smooth(self, shape, seed=0):
+        """Float64 predictions around which the loss is smooth, and targets."""
+        predictions, targets = self.draw(shape, np.float64, seed)
+        return self.loss.smooth(predictions), targets
+
+    def expected(self, predictions, targets, **options) -> Expected:
+        """The oracle's answer for exactly these values."""
+        if not np.issubdtype(targets.dtype, np.integer) or not self.over_classes:
+            targets = targets.astype(np.float64)
+        options = {k: np.float64(v) if k == "pos_weight" else v for k, v in options.items()}
+        return self.loss.oracle(predictions.astype(np.float64), targets, **options)
