@@ -77,7 +77,7 @@ def row_steps(spec: RowSpec, variant: RowVariant) -> Steps:
     return Steps(look, value, write, whole=True)
 
 
-def _make_target(variant: RowVariant) -> Callable[..., Any]:
+def _make_target(variant: RowVariant) -> Any:
     """Make the function (t, c, y) -> the target of class c."""
     load_t = STORAGE[variant.targets].load
     real = real_dtype(variant.predictions).type
@@ -96,7 +96,7 @@ def no_rounds(x, t, y, classes, row, options):
     return row
 
 
-def _after(before: Callable[..., Any], round_: Callable[..., Any]) -> Callable[..., Any]:
+def _after(before: Callable[..., Any], round_: Callable[..., Any]) -> Any:
     """Add the results of a round to those of the rounds before it."""
 
     def reduce(x, t, y, classes, row, options):

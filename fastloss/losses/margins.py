@@ -256,7 +256,7 @@ def support_member(z, t, c, row):
 def support_shrinks(before, after):
     _, former = before
     _, size = after
-    return size < former or former == const(0.0, former)
+    return size < former or (former < size and former == const(0.0, former))
 
 
 @inline

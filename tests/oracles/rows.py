@@ -139,14 +139,15 @@ def _softmax(x, t):
     reach = np.where(np.isfinite(x - top), np.abs(x - top), 0.0).max(-1, keepdims=True)
     d = np.where(t == 1, rest, -e) / total
     both = np.where(t == 1, own * rest, e * (total - e)) / total**2
-    return own / total, rest / total, log_p, d, both, reach
+    both_size = np.where(t == 1, both, e / total)  # 1 - p of another class cancels
+    return own / total, rest / total, log_p, d, both, both_size, reach
 
 
 def _of_probability(x, t, value, slope, bend, effort):
     """Derivatives of f(p) by the logits, from f, B = p f' and K = p dB/dp, given with the sizes
     of their terms.
     """
-    p, u, log_p, d, both, reach = _softmax(x, t)
+    p, u, log_p, d, both, both_size, reach = _softmax(x, t)
     f, f_size = value(p, u, log_p)
     b, b_size = slope(p, u, log_p)
     k, k_size = bend(p, u, log_p)
@@ -158,7 +159,7 @@ def _of_probability(x, t, value, slope, bend, effort):
         hess,
         (f_size * more)[..., 0],
         b_size * np.abs(d) * more,
-        (np.where(d == 0, 0.0, k_size * d * d) + b_size * both) * more,
+        (np.where(d == 0, 0.0, k_size * d * d) + b_size * both_size) * more,
     )
 
 
@@ -248,10 +249,9 @@ def js_divergence(x, t, beta=0.5, log_target=False):
             q * (size + 3),
         )
     m = beta * p + (1 - beta) * q
-    of_p = np.log1p((1 - beta) * (p - q) / m)
-    # Far from 1, log(q / m) keeps what 1 - beta (p - q) / m would lose.
-    far = x - np.log(m)
-    of_q = np.where(np.abs(far) > 0.1, far, np.log1p(-beta * (p - q) / m))
+    # Far from 1, p / m keeps what 1 + (1 - beta) (p - q) / m would lose.
+    of_p = np.where(p / m < 0.5, np.log(p / m), np.log1p((1 - beta) * (p - q) / m))
+    of_q = np.where(q / m < 0.5, np.log(q / m), np.log1p(-beta * (p - q) / m))
     share = np.where(m == 0, 0.0, beta * p / m)
     loss = beta * _times(p, of_p) + (1 - beta) * _times(q, of_q)
     size = beta * _times(p, np.abs(of_p)) + (1 - beta) * _times(q, np.abs(of_q))
@@ -278,5 +278,6 @@ def cosine_distance(x, t, epsilon=0.0):
         free * (2 * a * b + cosine - 3 * cosine * a * a) / n**2,
         1.0 + size[..., 0],
         (size * np.abs(a) + np.abs(b)) / n,
-        free * (2 * np.abs(a * b) + size + 3 * size * a * a) / n**2,
+        # A length is a sum, a root and a product; three of them meet in each term.
+        2 * free * (2 * np.abs(a * b) + size + 3 * size * a * a) / n**2,
     )
