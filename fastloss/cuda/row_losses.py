@@ -142,14 +142,14 @@ def _make_round(round_: Round, variant: RowVariant, mapping: Mapping) -> Any:
     real: Any = real_dtype(variant.predictions).type
     nothing = (real(0),) * len(round_.reductions)
     # Threads that exchange values must go round equally often: groups wait for each other.
-    block = group_of(mapping.threads if mapping.group > 1 else 1, real)
+    largest = group_of(mapping.threads if mapping.group > 1 else 1, real).largest
 
     @inline
     def repeated(call, x, t, n, lane, y, board, row, options):
         before = nothing
         after = results(call, x, t, n, lane, y, board, row + before, options)
         going = again(before, after)
-        while block.largest(real(1) if going else real(0), board) > real(0):
+        while largest(real(1) if going else real(0), board) > real(0):
             more = results(call, x, t, n, lane, y, board, row + after, options)
             if going:
                 before, after = after, more

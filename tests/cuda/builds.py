@@ -109,8 +109,9 @@ def builds():
             yield Build(f"softmax_rows-{name}-{mapping}", make, "bfloat16", writes=writes)
     for loss in fl.losses():
         if isinstance(loss.spec, RowSpec):
-            soft = loss.spec.vectors
-            yield Build(loss.name, row_kernel(loss, "float32", 2, soft=soft), "float32")
+            soft, reads = loss.spec.vectors, bool(loss.spec.rounds)
+            make = row_kernel(loss, "float32", 2, soft=soft)
+            yield Build(loss.name, make, "float32", wide=reads)
             hessian = row_kernel(loss, "float64", 0, soft=soft, outputs=GRAD_HESS, plain=False)
             yield Build(f"{loss.name}-hessian", hessian, "float64", wide=False)
     for mapping in (1, 4):
