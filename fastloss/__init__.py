@@ -20,7 +20,10 @@ from fastloss.config import config
 from fastloss.errors import DeviceError
 from fastloss.loss import Loss, registered
 from fastloss.losses.binary import *
+from fastloss.losses.class_margins import *
 from fastloss.losses.classification import *
+from fastloss.losses.confidence import *
+from fastloss.losses.divergences import *
 from fastloss.losses.likelihoods import *
 from fastloss.losses.margins import *
 from fastloss.losses.regression import *

@@ -83,6 +83,27 @@ def number(
     return check
 
 
+def per_class(low: float) -> Callable[[str, Any], Any]:
+    """Make the check of a number of at least `low`, or an array with one for each class."""
+    one = number(low)
+    return lambda where, value: (
+        class_weights(where, value) if isinstance(value, np.ndarray) else one(where, value)
+    )
+
+
+def one_of(*values: float) -> Callable[[str, Any], float]:
+    """Make the check of an option that is one of a few numbers."""
+
+    def check(where: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{where} must be one of {values}, not {_describe(value)}")
+        if value not in values:
+            raise ValueError(f"{where} must be one of {values}, not {value!r}")
+        return value
+
+    return check
+
+
 def flag(where: str, value: Any) -> bool:
     """Check an option that is True or False."""
     if not isinstance(value, (bool, np.bool_)):
@@ -156,7 +177,7 @@ def check_operands(request: Request, operands: Operands) -> None:
     if name_of(p.dtype) not in FLOATS:
         _refuse_dtype("predictions", p, f"of a floating dtype ({', '.join(FLOATS)})")
     if isinstance(request.spec, ClassSpec):
-        shape = _check_class_targets(request, p, t, operands.array_options)
+        shape = _check_class_targets(request, request.spec, p, t, operands.array_options)
     else:
         check_real("targets", t)
         if t.shape != p.shape:
@@ -186,7 +207,7 @@ def class_axis(request: Request, predictions: Array) -> int:
 
 
 def _check_class_targets(
-    request: Request, p: Array, t: Array, array_options: Mapping[str, Array]
+    request: Request, spec: ClassSpec, p: Array, t: Array, array_options: Mapping[str, Array]
 ) -> tuple[int, ...]:
     """Check the targets of a loss over classes; return the shape of one loss per example."""
     axis = class_axis(request, p)
@@ -194,27 +215,30 @@ def _check_class_targets(
     shape: tuple[int, ...] = p.shape[:axis] + p.shape[axis + 1 :]
     if classes == 0:
         raise ValueError(f"predictions of shape {p.shape} have no classes on axis {axis}")
-    weights = array_options.get("class_weight")
-    if weights is not None and weights.shape != (classes,):
-        raise ValueError(
-            f"class_weight has the shape {weights.shape}, expected ({classes},): one weight "
-            f"for each of the {classes} classes on axis {axis}"
-        )
+    for name, weights in array_options.items():
+        if weights.shape != (classes,):
+            raise ValueError(
+                f"{name} has the shape {weights.shape}, expected ({classes},): one weight "
+                f"for each of the {classes} classes on axis {axis}"
+            )
     name = name_of(t.dtype)
-    if name in INTEGERS:
+    if name in INTEGERS and spec.indices:
         if t.shape != shape:
             raise ValueError(
                 f"class indices have the shape {t.shape}, expected {shape}: that of the "
                 f"predictions, {p.shape}, without the class axis {axis}"
             )
-    elif name in FLOATS:
+    elif name in FLOATS and spec.vectors:
         if t.shape != p.shape:
+            hint = "; class indices must be of an integer dtype" if spec.indices else ""
             raise ValueError(
-                f"probability targets have the shape {t.shape}, expected that of the "
-                f"predictions, {p.shape}; class indices must be of an integer dtype"
+                f"{'probability targets' if spec.indices else 'targets'} have the shape "
+                f"{t.shape}, expected that of the predictions, {p.shape}{hint}"
             )
     else:
-        _refuse_dtype("targets", t, "class indices (integers) or probabilities (floats)")
+        kinds = ["class indices (integers)"] if spec.indices else []
+        kinds += ["probabilities (floats)" if spec.indices else "floats"] if spec.vectors else []
+        _refuse_dtype("targets", t, " or ".join(kinds))
     return shape
 
 

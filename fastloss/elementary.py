@@ -63,6 +63,11 @@ def log1p_unit(x: float) -> float:
     return log1p(x)
 
 
+def sqrt(x: float) -> float:
+    """Square root: nan below 0."""
+    return math.sqrt(x) if x >= 0 else math.nan
+
+
 def divide(a: float, b: float) -> float:
     """a / b as IEEE 754 has it: inf or nan for b = 0, where Python raises."""
     if b != 0:

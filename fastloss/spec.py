@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fastloss.arrays.kinds import Array
 
@@ -71,12 +71,81 @@ class PointwiseSpec:
 
 @dataclass(frozen=True, eq=False)
 class ClassSpec:
-    """A loss over the classes of one axis; `from_logits` tells softmax from probabilities."""
+    """A loss over the classes of one axis.
+
+    `indices`, `vectors`: whether its targets may be class indices, or an array with a number
+    for every class. A weight for each class, where there are any, multiplies the loss of the
+    examples of the class; `counts_class_weight`: a mean divides by them, too.
+    """
 
     name: str
-    from_logits: bool
     options: tuple[Option, ...] = ()
+    indices: bool = True
+    vectors: bool = True
+    counts_class_weight: bool = True
 
+    @property
+    def parameters(self) -> tuple[Option, ...]:
+        """The options that formulas take; none where the loss is no `RowSpec`."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CrossEntropySpec(ClassSpec):
+    """Cross-entropy; `from_logits` tells softmax from probabilities."""
+
+    from_logits: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """A number made of all classes of an example.
+
+    `term(z, t, c, row, *options)` is computed for every class: z is its prediction, t its
+    target (for class indices 1 or 0: whether it is the one), c its number; see `RowSpec` for
+    `row`. "sum" and "max" are those of the terms, "first" is the first class whose term is true
+    (the number of classes if there is none).
+    """
+
+    operation: Literal["sum", "max", "first"]
+    term: Formula
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Reductions that see the same `row`.
+
+    With `again(before, after)`, a formula of what they were and what they became, they are
+    computed until it says no; the terms then see their own former results, at first 0.
+    """
+
+    reductions: tuple[Reduction, ...]
+    again: Formula | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RowSpec(ClassSpec):
+    """A loss over classes as scalar functions of what rounds of reductions make of a row.
+
+    Formulas read the tuple `row`: the number of classes, the prediction of the class index (0
+    where targets are vectors), and the reductions' results so far, in their order. The loss is
+    value(row, *options), its first and second derivatives by the prediction of a class are
+    grad(z, t, c, row, *options) and hess(z, t, c, row, *options).
+    """
+
+    rounds: tuple[Round, ...] = ()
+    value: Formula
+    grad: Formula
+    hess: Formula
+
+    @property
+    def parameters(self) -> tuple[Option, ...]:
+        """The options that the formulas take."""
+        return tuple(option for option in self.options if option.name not in CLASS_OPTIONS)
+
+
+#: Options that say which classes there are and what they weigh; formulas do not see them.
+CLASS_OPTIONS = ("class_weight", "ignore_index", "axis")
 
 Spec = PointwiseSpec | ClassSpec
 

@@ -44,3 +44,12 @@ class ClassVariant(NamedTuple):
     outputs: Outputs
     weighted: bool = True
     rows: bool = False
+
+
+class RowVariant(NamedTuple):
+    """Of the kernels of a `RowSpec`. `soft`: targets are vectors, of dtype `targets`."""
+
+    predictions: str
+    targets: str
+    soft: bool
+    outputs: Outputs

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float, class_axis
-from fastloss.cpu import probabilities, softmax_lanes, softmax_rows
+from fastloss.cpu import probabilities, row_losses, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import DATA_CELL, NO_CELL, CpuPlan, cell_of, packers
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.layouts import layout_record
-from fastloss.losses.softmax import link_of
-from fastloss.spec import ClassSpec, Operands, Request, Results
-from fastloss.variant import ClassVariant
+from fastloss.losses.softmax import Link, link_of
+from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
+from fastloss.variant import ClassVariant, RowVariant
 
 #: Rows shorter than this do not fill vectors: run across the examples instead.
 LANES_BELOW = 64
@@ -38,7 +38,7 @@ class ClassPlan(CpuPlan):
         self.classes = classes = p.shape[axis]
         self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
         options = request.options
-        smoothing = options["label_smoothing"]
+        smoothing = options.get("label_smoothing", 0.0)
         scale, cap = options.get("logit_scale", 1.0), options.get("logit_softcap")
         self.numbers = (
             1.0 - smoothing, smoothing / classes,
@@ -46,8 +46,7 @@ class ClassPlan(CpuPlan):
         )  # fmt: skip
         soft = name_of(t.dtype) in FLOATS
         self.soft = soft
-        self.ignore_index = options["ignore_index"]
-        mass = soft or smoothing > 0.0
+        self.ignore_index = options.get("ignore_index", 0)
         self.weighted = operands.sample_weight is not None or operands.grad_output is not None
         # Where no array is given for a gradient, it will be a new one in the order of p.
         new = (p.shape, self.new_strides(), p.itemsize)
@@ -66,28 +65,25 @@ class ClassPlan(CpuPlan):
             self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
             for shape, strides, itemsize in of_examples
         ]
-        rows = (
-            (family is softmax_lanes)
-            and in_rows
-            and all(
+        if isinstance(spec, RowSpec):
+            targets = name_of(t.dtype) if soft else "float32"
+            variant = RowVariant(name_of(p.dtype), targets, soft, self.outputs)
+            self.compute = row_losses.compute_kernel(spec, variant)
+        else:
+            without_gaps = in_rows and all(
                 layout_record(shape, strides, itemsize * classes) is None
                 for shape, strides, itemsize in of_examples
             )
-        )
-        variant = ClassVariant(
-            name_of(p.dtype),
-            name_of(t.dtype) if soft else "float32",
-            soft,
-            mass,
-            mass and "class_weight" in operands.array_options,
-            link_of(scale, cap),
-            self.outputs,
-            self.weighted,
-            rows,
-        )
-        self.compute = family.compute_kernel(variant)
+            rows = family is softmax_lanes and without_gaps
+            self.compute = family.compute_kernel(
+                self._variant(operands, smoothing, link_of(scale, cap), rows)
+            )
         self.prepare = None if soft else scan_kernel()
         self.prepare_chunks = -(-self.examples // SCAN_CHUNK)
+        #: The parameters of a row's formulas; one that is an array stands for a class weight.
+        self.values = np.array(
+            [options.get(option.name, 1.0) for option in spec.parameters], self.real
+        )
         self.lanes = softmax_lanes.lanes_per_tile(classes)
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
@@ -96,10 +92,29 @@ class ClassPlan(CpuPlan):
         self.rest_of_record = _pack_rest(
             self.examples, self.classes, self.lanes, self.per_chunk,
             x_step, x_layout, t_step, t_layout, g_step, g_layout, h_step, h_layout,
-            self.ignore_index, *self.numbers,
+            self.ignore_index, int(spec.counts_class_weight), int(self.values.ctypes.data),
+            *self.numbers,
         )  # fmt: skip
         #: Whether the class indices are a row of int64 as they are given.
         self.indices_as_given = t.dtype == np.int64 and t.flags.c_contiguous
+
+    def _variant(
+        self, operands: Operands, smoothing: float, link: Link, rows: bool
+    ) -> ClassVariant:
+        """Return what the kernel of a cross-entropy is compiled for."""
+        p, t = operands.predictions, operands.targets
+        mass = self.soft or smoothing > 0.0
+        return ClassVariant(
+            name_of(p.dtype),
+            name_of(t.dtype) if self.soft else "float32",
+            self.soft,
+            mass,
+            mass and "class_weight" in operands.array_options,
+            link,
+            self.outputs,
+            self.weighted,
+            rows,
+        )
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""
@@ -128,7 +143,7 @@ class ClassPlan(CpuPlan):
         if self.weighted:
             w, u = self._as_row(operands.sample_weight), self._as_row(operands.grad_output)
         if operands.array_options:
-            given = operands.array_options["class_weight"]
+            (given,) = operands.array_options.values()
             class_weight = np.ascontiguousarray(as_float(given, _FLOAT64))
             class_weight_real = class_weight.astype(self.real, copy=False)
         return class_weight, class_weight_real, w, u
@@ -163,8 +178,8 @@ class ClassPlan(CpuPlan):
         )
 
 
-def choose_family(spec: ClassSpec, classes: int, in_rows: bool) -> ModuleType:
-    """Return the module whose kernels suit the loss and the way its classes lie in memory."""
-    if not spec.from_logits:
-        return probabilities
+def choose_family(spec: ClassSpec, classes: int, in_rows: bool) -> Any:
+    """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
+    if not (isinstance(spec, CrossEntropySpec) and spec.from_logits):
+        return probabilities if isinstance(spec, CrossEntropySpec) else row_losses
     return softmax_rows if in_rows and classes >= LANES_BELOW else softmax_lanes

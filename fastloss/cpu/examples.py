@@ -52,6 +52,8 @@ class ClassCall(NamedTuple):
     h_step: int
     h_layout: int
     ignore_index: int
+    counts_class_weight: int
+    options: int  # a row of the predictions' real: the parameters of a `RowSpec`
     keep: float
     spread: float
     z_loss: float
@@ -107,14 +109,15 @@ def scan(record, chunk, slot):
         refused = least(refused, call.n if good else i)
         ignored += 1 if dropped else 0
     total = np.float64(last - first - ignored)
-    if refused == call.n and (call.w != 0 or call.class_weight != 0):
+    by_class = call.class_weight if call.counts_class_weight != 0 else 0
+    if refused == call.n and (call.w != 0 or by_class != 0):
         total = 0.0
         for i in range(first, last):
             y = load_int64(call.t, i)
             weight = entry_of(call.w, i) if y != call.ignore_index else 0.0
             # An infinite class weight beside a weight of 0 must not count.
             if weight != 0.0:
-                total += weight * entry_of(call.class_weight, y)
+                total += weight * entry_of(by_class, y)
     poke_int64(slot, 0, refused if refused < call.n else ALL_GOOD)
     return total
 

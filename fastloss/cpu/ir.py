@@ -51,6 +51,16 @@ def divide(typingctx, a, b):
 
 
 @intrinsic
+def root(typingctx, x):
+    """The square root: one instruction, also in a vector."""
+
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "llvm.sqrt", args)
+
+    return x(x), codegen
+
+
+@intrinsic
 def roundeven(typingctx, x):
     """Nearest integer, as a float; adding a magic constant instead breaks under `reassoc`."""
 

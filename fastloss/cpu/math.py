@@ -19,6 +19,7 @@ from fastloss.cpu.ir import (
     muladd,
     pick,
     pow2,
+    root,
     roundeven,
     split_exponent,
 )
@@ -225,7 +226,12 @@ def log1p_unit(x):
     return log_mantissa(half if upper else x, real(1.0, x) if upper else real(0.0, x))
 
 
-# --- the larger of two ------------------------------------------------------------------
+# --- one instruction each ---------------------------------------------------------------
+
+
+@on_cpu(elementary.sqrt)
+def sqrt(x):
+    return root(x)
 
 
 @overload(elementary.divide, target="cpu", jit_options=INLINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.checks import class_axis
-from fastloss.cuda import probabilities, softmax_rows, softmax_split, softmax_tiles
+from fastloss.cuda import probabilities, row_losses, softmax_rows, softmax_split, softmax_tiles
 from fastloss.cuda.driver import THREADS
 from fastloss.cuda.examples import (
     NO_EXAMPLE,
@@ -29,10 +30,10 @@ from fastloss.cuda.plans import (
     scratch,
 )
 from fastloss.cuda.primitives import LARGE, WARP, WIDE
-from fastloss.cuda.variant import ClassVariant, Mapping
+from fastloss.cuda.variant import ClassVariant, Mapping, RowVariant
 from fastloss.dtypes import FLOATS, name_of
-from fastloss.losses.softmax import link_of
-from fastloss.spec import ClassSpec, Operands, Request, Results
+from fastloss.losses.softmax import Link, link_of
+from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
 
 
 class ClassPlan(CudaPlan):
@@ -47,7 +48,7 @@ class ClassPlan(CudaPlan):
         self.classes = classes = p.shape[axis]
         self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
         options = request.options
-        smoothing = options["label_smoothing"]
+        smoothing = options.get("label_smoothing", 0.0)
         scale, cap = options.get("logit_scale", 1.0), options.get("logit_softcap")
         self.numbers = (
             1.0 - smoothing, smoothing / classes,
@@ -55,17 +56,11 @@ class ClassPlan(CudaPlan):
         )  # fmt: skip
         self.soft = soft = name_of(t.dtype) in FLOATS
         index_size = NOT_INDICES if soft else t.itemsize
-        self.indices = (index_size, int(t.dtype.kind == "i"), options["ignore_index"])
-        mass = soft or smoothing > 0.0
-        variant = ClassVariant(
-            name_of(p.dtype),
-            name_of(t.dtype) if soft else "float32",
-            soft,
-            mass,
-            mass and "class_weight" in operands.array_options,
-            link_of(scale, cap),
-            self.outputs,
-        )
+        #: The parameters of a row's formulas; one that is an array stands for a class weight.
+        self.parameters = [float(options.get(option.name, 1.0)) for option in spec.parameters]
+        self.counts_class_weight = int(spec.counts_class_weight)
+        self.indices = (index_size, int(t.dtype.kind == "i"), options.get("ignore_index", 0))
+        link = link_of(scale, cap)
         new = (p.shape, self.new_strides(), p.itemsize)
         self.wholes = [
             (a.shape, a.strides, a.itemsize) if a is not None else new
@@ -88,25 +83,38 @@ class ClassPlan(CudaPlan):
         arrays = (on_device(operands.sample_weight)[0], operands.grad_output)
         weighted = any(array is not None for array in arrays)
         plain = not (any(self.layouts) or operands.array_options or weighted)
-        self.split = spec.from_logits and in_rows and self.is_split()
         mapping = mapping_for(classes, self.examples, in_rows, plain)
-        self.tiles = spec.from_logits and in_rows and softmax_tiles.suits(variant, mapping, classes)
+        softmax = isinstance(spec, CrossEntropySpec) and spec.from_logits
+        variant: Any
+        if isinstance(spec, RowSpec):
+            targets = name_of(t.dtype) if soft else "float32"
+            variant = RowVariant(name_of(p.dtype), targets, soft, self.outputs)
+        else:
+            variant = self.variant(operands, smoothing, link)
+        self.split = softmax and in_rows and self.is_split()
+        self.tiles = softmax and in_rows and softmax_tiles.suits(variant, mapping, classes)
         if self.split:
             threads = softmax_split.THREADS
             mapping = mapping._replace(threads=threads, group=threads)
         if self.tiles:
             mapping = mapping._replace(threads=softmax_tiles.THREADS, group=1)
-        family: Any = softmax_rows if spec.from_logits else probabilities
-        family = softmax_split if self.split else family
+        compute_kernel: Any = (
+            softmax_rows.compute_kernel if softmax else probabilities.compute_kernel
+        )
+        if isinstance(spec, RowSpec):
+            compute_kernel = functools.partial(row_losses.compute_kernel, spec)
+        if self.split:
+            compute_kernel = softmax_split.compute_kernel
         #: The kernel for arrays that allow wide loads, if there is one, and for any others.
-        self.computes = {False: family.compute_kernel(variant, mapping)}
+        self.computes = {False: compute_kernel(variant, mapping)}
         self.visits = {}
         if self.split:
             self.visits[False] = softmax_split.visit_kernel(variant, mapping)
         if in_rows and self.may_be_wide(axis):
             wide = mapping._replace(wide=True)
-            family = softmax_tiles if self.tiles else family
-            self.computes[True] = family.compute_kernel(variant, wide)
+            if self.tiles:
+                compute_kernel = softmax_tiles.compute_kernel
+            self.computes[True] = compute_kernel(variant, wide)
             if self.split:
                 self.visits[True] = softmax_split.visit_kernel(variant, wide)
         # A split example leaves one sum, however many blocks share it.
@@ -119,6 +127,20 @@ class ClassPlan(CudaPlan):
         if self.mean and not (soft and arrays[0] is None):
             self.weight_blocks = blocks_for(self.examples, 8 * THREADS)
         self.count = float(self.examples) if soft else 0.0
+
+    def variant(self, operands: Operands, smoothing: float, link: Link) -> ClassVariant:
+        """Return what the kernels of a cross-entropy are compiled for."""
+        p, t = operands.predictions, operands.targets
+        mass = self.soft or smoothing > 0.0
+        return ClassVariant(
+            name_of(p.dtype),
+            name_of(t.dtype) if self.soft else "float32",
+            self.soft,
+            mass,
+            mass and "class_weight" in operands.array_options,
+            link,
+            self.outputs,
+        )
 
     def may_be_wide(self, axis: int) -> bool:
         """Whether the rows of all arrays begin alike, as far as their strides tell."""
@@ -147,7 +169,8 @@ class ClassPlan(CudaPlan):
         if self.split:
             self.launch_split(place, record, wide)
         else:
-            self.launch(self.computes[wide], place, self.blocks, record)
+            kernel = self.computes[wide]
+            self.launch(kernel, place, self.blocks, kernel.record(*record, *self.parameters))
         return Results(loss, grad, hess)
 
     def launch_split(self, place: Place, record: ClassCall, wide: bool) -> None:
@@ -188,14 +211,14 @@ class ClassPlan(CudaPlan):
         x_step, t_step, g_step, h_step = self.steps
         w, w_number = on_device(operands.sample_weight)
         u = operands.grad_output
-        class_weight = operands.array_options.get("class_weight")
+        class_weight = next(iter(operands.array_options.values()), None)
         return ClassCall(
             0, self.examples, self.classes, 1,
             address(operands.predictions), x_step, x_layout,
             address(operands.targets), t_step, t_layout, *self.indices,
             address_or_null(class_weight),
             0 if class_weight is None else class_weight.strides[0],
-            itemsize_of(class_weight), number_code(class_weight),
+            itemsize_of(class_weight), number_code(class_weight), self.counts_class_weight,
             address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
             address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
             upstream, self.divisor_of(w_number), memory, self.weight_blocks,

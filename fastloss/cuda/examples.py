@@ -52,6 +52,7 @@ class ClassCall(NamedTuple):
     class_weight_step: int
     class_weight_size: int
     class_weight_code: int
+    counts_class_weight: int
     w: int
     w_layout: int
     w_size: int
@@ -195,7 +196,8 @@ def _make_scan() -> Any:
                 if y == call.ignore_index:
                     weight = 0.0
                 elif is_class(call, y):
-                    weight = weight * weight_of_class(call, y) if weight != 0.0 else 0.0
+                    by_class = weight_of_class(call, y) if call.counts_class_weight != 0 else 1.0
+                    weight = weight * by_class if weight != 0.0 else 0.0
             part += weight
         part = total(part, board)
         if thread_number() == 0:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from fastloss.cuda.driver import adder
 from fastloss.cuda.examples import NO_EXAMPLE
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
 from fastloss.cuda.memory import STORAGE, number_at, offset_of, store_float64, store_int64
+from fastloss.cuda.options import options_of, record_of
 from fastloss.cuda.primitives import (
     LARGE,
     WARP,
@@ -72,58 +72,6 @@ class PointwiseCall(NamedTuple):
     h_layout: int
     sums: int
     parts: int
-
-
-#: What an option adds to the arguments: its number, or where its array lies.
-NUMBER = (("number", float),)
-LINE = (("address", int), ("layout", int), ("size", int), ("code", int))
-
-
-@functools.cache
-def record_of(array_options: tuple[bool, ...]) -> Any:
-    """Return the NamedTuple of the arguments with the options."""
-    fields = list(get_type_hints(PointwiseCall).items())
-    for k, is_array in enumerate(array_options):
-        fields += [(f"{name}_{k}", kind) for name, kind in (LINE if is_array else NUMBER)]
-    # Numba tells NamedTuples apart by their class, and spells its name in symbols.
-    name = "PointwiseCall" + "".join("a" if a else "n" for a in array_options)
-    return NamedTuple(name, fields)
-
-
-@functools.cache
-def options_of(array_options: tuple[bool, ...], real: Any) -> Callable[..., Any]:
-    """Return the function that reads the options of element `i` as a tuple of `real`."""
-    read: Callable[..., Any] = no_options
-    at = len(PointwiseCall._fields)
-    for is_array in array_options:
-        read = (with_array if is_array else with_number)(read, at, real)
-        at += len(LINE if is_array else NUMBER)
-    return read
-
-
-@inline
-def no_options(call, i):
-    return ()
-
-
-def with_number(before: Callable[..., Any], at: int, real: Any) -> Any:
-    """Add the option that is the number in field `at`."""
-
-    def read(call, i):
-        return (*before(call, i), real(call[at]))
-
-    return inline(read)
-
-
-def with_array(before: Callable[..., Any], at: int, real: Any) -> Any:
-    """Add the option whose array is described from field `at` on."""
-    layout, size, code = at + 1, at + 2, at + 3
-
-    def read(call, i):
-        value = number_at(call[at], call[layout], i, call[size], call[code])
-        return (*before(call, i), real(value))
-
-    return inline(read)
 
 
 # --- before the loss --------------------------------------------------------------------
@@ -196,7 +144,7 @@ def compute_kernel(
     formulas = [spec.value, spec.grad, spec.hess, spec.domain.valid if spec.domain else None]
     label = label_of(spec.name, *formulas, variant, wide, plain)
     make = functools.partial(_make_compute, spec, variant, wide, plain)
-    record = record_of(variant.array_options)
+    record = record_of(PointwiseCall, variant.array_options)
     lean = plain and variant.predictions != "float64"
     return Kernel(make, record, THREADS, label, fingerprint(*formulas), lean=lean)
 
@@ -209,7 +157,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, pl
     t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
     real: Any = real_dtype(variant.predictions).type
     real_size, _, store_real, *_ = STORAGE[real.__name__]
-    options_at = options_of(variant.array_options, real)
+    options_at = options_of(PointwiseCall, variant.array_options, real)
     tolerance = 4.0 * EPS[variant.predictions]
     CHECKED, WEIGHTED = spec.domain is not None, variant.weighted
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs

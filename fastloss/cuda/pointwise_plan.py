@@ -8,6 +8,7 @@ from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.cuda.driver import THREADS as ADD_THREADS
 from fastloss.cuda.examples import NO_EXAMPLE
+from fastloss.cuda.options import record_of
 from fastloss.cuda.plans import (
     CudaPlan,
     address,
@@ -21,7 +22,6 @@ from fastloss.cuda.pointwise import (
     THREADS,
     PointwiseCall,
     compute_kernel,
-    record_of,
     refuse_kernel,
     scan_kernel,
 )
@@ -68,7 +68,7 @@ class PointwisePlan(CudaPlan):
             wide: compute_kernel(spec, variant, wide=wide, plain=plain)
             for wide in ((False, True) if plain else (False,))
         }
-        self.record_type = record_of(self.array_options)
+        self.record_type = record_of(PointwiseCall, self.array_options)
         self.size = p.size
         self.blocks = blocks_for(p.size, THREADS * PER_THREAD * WIDE // p.itemsize)
         if self.mean and weight is not None:

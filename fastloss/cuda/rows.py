@@ -1,7 +1,8 @@
 """The kernel of a loss over classes with one group of threads for each example.
 
 A thread, a part of a warp, a warp or a block, by the number of classes. What is done with an
-example are `Steps`: those of `softmax_steps` or of `probabilities`.
+example are `Steps`: those of `softmax_steps`, of `probabilities` or of
+`row_losses`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fastloss.cuda.examples import examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total, group_of
 from fastloss.cuda.memory import STORAGE, store_float64
 from fastloss.cuda.primitives import WIDE, block_count, block_number, cuda, inline, thread_number
-from fastloss.cuda.variant import ClassVariant, Mapping
+from fastloss.cuda.variant import ClassVariant, Mapping, RowVariant
 from fastloss.dtypes import real_dtype
 
 
@@ -52,7 +53,9 @@ def row_parts(itemsize: int, wide: bool) -> Any:
     return inline(parts_of)
 
 
-def make_rows(steps: Steps, variant: ClassVariant, mapping: Mapping) -> Callable[..., Any]:
+def make_rows(
+    steps: Steps, variant: ClassVariant | RowVariant, mapping: Mapping
+) -> Callable[..., Any]:
     """Return the kernel's function."""
     evaluate, write = steps
     _, upstream_of, _, target_of, offset_of = examples_of(mapping.plain)

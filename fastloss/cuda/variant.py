@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastloss.variant import ClassVariant, Outputs, PointwiseVariant
+from fastloss.variant import ClassVariant, Outputs, PointwiseVariant, RowVariant
 
 
 class Mapping(NamedTuple):
@@ -25,4 +25,4 @@ def is_lean(variant: ClassVariant, mapping: Mapping) -> bool:
     return mapping.plain and variant.predictions != "float64" and not variant.soft
 
 
-__all__ = ["ClassVariant", "Mapping", "Outputs", "PointwiseVariant", "is_lean"]
+__all__ = ["ClassVariant", "Mapping", "Outputs", "PointwiseVariant", "RowVariant", "is_lean"]

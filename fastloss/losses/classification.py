@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from fastloss.checks import class_weights, index, number
 from fastloss.loss import Loss, register
-from fastloss.spec import ClassSpec, Option
+from fastloss.spec import CrossEntropySpec, Option
+
+CLASS_WEIGHT = Option("class_weight", None, class_weights)
+IGNORE_INDEX = Option("ignore_index", -100, index)
+AXIS = Option("axis", -1, index)
 
 __all__ = ["categorical_cross_entropy", "cross_entropy"]
 
 _TARGET_OPTIONS = (
-    Option("class_weight", None, class_weights),
-    Option("ignore_index", -100, index),
+    CLASS_WEIGHT,
+    IGNORE_INDEX,
     Option("label_smoothing", 0.0, number(0.0, 1.0)),
 )
-_AXIS = Option("axis", -1, index)
+
+SCORES_DOC = """predictions : array of shape (N, C), (N, T, C), (N, C, H, W), ...
+            Scores, of dtype float64, float32, float16 or bfloat16; the classes lie on `axis`."""
+
+LOGITS_DOC = """predictions : array of shape (N, C), (N, T, C), (N, C, H, W), ...
+            Logits, of dtype float64, float32, float16 or bfloat16; the classes lie on `axis`.
+            A logit of -inf is a mask: probability 0."""
+
+INDICES_DOC = """targets : array
+            Class indices, of any integer dtype and the predictions' shape without `axis`.
+        ignore_index : int, default -100
+            A class index that marks an example as ignored: loss, gradient and weight 0."""
 
 _SHARED_DOC = """
         targets : array
@@ -31,7 +46,7 @@ _SHARED_DOC = """
 
 cross_entropy = register(
     Loss(
-        ClassSpec(
+        CrossEntropySpec(
             "cross_entropy",
             from_logits=True,
             options=(
@@ -39,7 +54,7 @@ cross_entropy = register(
                 Option("z_loss", 0.0, number(0.0)),
                 Option("logit_scale", 1.0, number(above=0.0)),
                 Option("logit_softcap", None, number(above=0.0, optional=True)),
-                _AXIS,
+                AXIS,
             ),
         ),
         f"""
@@ -92,8 +107,8 @@ cross_entropy = register(
 
 categorical_cross_entropy = register(
     Loss(
-        ClassSpec(
-            "categorical_cross_entropy", from_logits=False, options=(*_TARGET_OPTIONS, _AXIS)
+        CrossEntropySpec(
+            "categorical_cross_entropy", from_logits=False, options=(*_TARGET_OPTIONS, AXIS)
         ),
         f"""
         Cross-entropy of probabilities, -sum_c y_c log(p_c) per example.

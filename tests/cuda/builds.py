@@ -3,6 +3,7 @@
 import importlib
 
 import fastloss as fl
+from fastloss.spec import PointwiseSpec, RowSpec
 from tests.cuda import assembly
 
 LEAN, FULL, REGISTERS = 64, 160, 65536
@@ -55,6 +56,18 @@ def class_kernel(
     return make
 
 
+def row_kernel(loss, dtype, mapping, *, soft=False, outputs=LOSS_GRAD, plain=True):
+    def make():
+        from fastloss.cuda.row_losses import compute_kernel
+        from fastloss.cuda.variant import Mapping, Outputs, RowVariant
+
+        variant = RowVariant(dtype, dtype if soft else "float32", soft, Outputs(*outputs))
+        threads, group = mappings()[mapping]
+        return compute_kernel(loss.spec, variant, Mapping(threads, group, group > 1, plain))
+
+    return make
+
+
 def pointwise_kernel(loss, dtype, *, targets=None, outputs=LOSS_GRAD, plain=True, weighted=False):
     def make():
         from fastloss.cuda.pointwise import compute_kernel
@@ -95,7 +108,17 @@ def builds():
             writes = call.get("outputs") is not LOSS
             yield Build(f"softmax_rows-{name}-{mapping}", make, "bfloat16", writes=writes)
     for loss in fl.losses():
-        if hasattr(loss.spec, "value"):
+        if isinstance(loss.spec, RowSpec):
+            soft, reads = loss.spec.vectors, bool(loss.spec.rounds)
+            make = row_kernel(loss, "float32", 2, soft=soft)
+            yield Build(loss.name, make, "float32", wide=reads)
+            hessian = row_kernel(loss, "float64", 0, soft=soft, outputs=GRAD_HESS, plain=False)
+            yield Build(f"{loss.name}-hessian", hessian, "float64", wide=False)
+    for mapping in (1, 4):
+        make = row_kernel(fl.sparsemax, "bfloat16", mapping)
+        yield Build(f"sparsemax-{mapping}", make, "bfloat16")
+    for loss in fl.losses():
+        if isinstance(loss.spec, PointwiseSpec):
             for dtype in ("float32", "bfloat16"):
                 yield Build(loss.name, pointwise_kernel(loss, dtype), dtype)
     for dtype in ("float16", "float64"):

@@ -119,7 +119,8 @@ def test_empty_batch(case, dtype):
 
 @each("case", [case for case in CORE_FIRST if case.over_classes])
 def test_empty_in_another_axis(case):
-    predictions, targets = np.zeros((2, 3, 0)), np.zeros((2, 0), int)
+    predictions = np.zeros((2, 3, 0))
+    targets = np.zeros((2, 0), int) if case.kind == "hard" else predictions
     loss, grad = case.function.value_and_grad(predictions, targets, axis=1)
     assert np.isnan(loss) and grad.shape == (2, 3, 0)
 

@@ -1,0 +1,131 @@
+"""The kernel of a loss over classes that takes one example after the other.
+
+The line of an example's classes is gathered where the class axis is not the last in memory.
+What is done with an example are `Steps`: those of `probabilities` or of `row_losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba.extending import register_jitable
+
+from fastloss.cpu.examples import entry_of, read_chunk, target_of
+from fastloss.cpu.ir import allocate, release
+from fastloss.cpu.memory import STORAGE, offset_of, poke_int64, transfers_of_a_kernel
+from fastloss.dtypes import real_dtype
+from fastloss.variant import ClassVariant, RowVariant
+
+#: Predictions that make one chunk worth a thread's while.
+CHUNK = 32768
+
+#: Whether neighbours in a kernel's loops are examples; else they are classes.
+ACROSS_EXAMPLES = False
+
+
+def examples_per_chunk(classes: int) -> int:
+    """Return how many examples one chunk holds; independent of the number of threads."""
+    return max(1, CHUNK // classes)
+
+
+class Steps(NamedTuple):
+    """What is done with one example.
+
+    Addresses x, t, g, h are those of lines of its classes, one element after the other.
+    """
+
+    #: (call, x, t, y) -> what `value` and `write` need to know.
+    look: Callable[..., Any]
+    #: (call, x, t, y, onehot, state, first) -> the loss as a float64; `first` is the address of
+    #: the first class where it lies, for losses that do not read the line.
+    value: Callable[..., Any]
+    #: (call, x, t, y, onehot, state, factor, g, h): write the derivatives.
+    write: Callable[..., Any]
+    #: Whether `look` and `value` read the line.
+    whole: bool
+
+
+def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[..., Any]:
+    """Return the kernel's function."""
+    look, value_of, write, whole = steps
+    x_size, _, store_x, *_ = STORAGE[variant.predictions]
+    t_size = STORAGE[variant.targets].itemsize
+    real = real_dtype(variant.predictions).type
+    _, _, store_real, *_ = STORAGE[real.__name__]
+    transfers = transfers_of_a_kernel()
+    fetch, place, deliver, _ = transfers(x_size)
+    fetch_t = transfers(t_size).fetch
+    peek_bits, poke_bits = STORAGE[f"int{8 * x_size}"][3:]
+    SOFT = variant.soft
+    LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
+    READ = whole or GRAD or HESS
+
+    @register_jitable
+    def write_line(line, classes, step):
+        """Write the layout record of a line of classes."""
+        poke_int64(line, 0, 1)
+        poke_int64(line, 1, classes)
+        poke_int64(line, 2, step)
+
+    @register_jitable
+    def write_zeros(classes, g, h):
+        for c in range(classes):
+            if GRAD:
+                store_x(g, c, real(0))
+            if HESS:
+                store_x(h, c, real(0))
+
+    def rows(record, chunk, slot):
+        """Compute a chunk of examples; return the sum of their losses."""
+        call, outer, first, last = read_chunk(record, chunk, slot)
+        classes = call.classes
+        # The layout record of the classes of one example for each array, and a buffer for each.
+        record_size, line = 8 * 3, 8 * classes
+        x_line = allocate(4 * (record_size + line))
+        t_line, g_line, h_line = (
+            x_line + record_size, x_line + 2 * record_size, x_line + 3 * record_size,
+        )  # fmt: skip
+        write_line(x_line, classes, call.x_step)
+        write_line(t_line, classes, call.t_step)
+        write_line(g_line, classes, call.g_step)
+        write_line(h_line, classes, call.h_step)
+        x_buffer = x_line + 4 * record_size
+        t_buffer, g_buffer, h_buffer = x_buffer + line, x_buffer + 2 * line, x_buffer + 3 * line
+        total = 0.0
+        for i in range(first, last):
+            y, onehot, weight = target_of(call, i, SOFT)
+            g = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
+            h = call.h + offset_of(call.h_layout, i, classes * x_size) if HESS else call.h
+            g_row = place(g, g_line, 0, classes, g_buffer) if GRAD else g
+            h_row = place(h, h_line, 0, classes, h_buffer) if HESS else h
+            value = 0.0
+            if weight == 0.0:
+                write_zeros(classes, g_row, h_row)
+            else:
+                x = call.x + offset_of(call.x_layout, i, classes * x_size)
+                x_row = fetch(x, x_line, 0, classes, x_buffer) if READ else x
+                if READ and ((GRAD and g_row == x_row) or (HESS and h_row == x_row)):
+                    # In place, the loops would find their arrays overlap, and run scalar.
+                    for c in range(classes):
+                        poke_bits(x_buffer, c, peek_bits(x_row, c))
+                    x_row = x_buffer
+                t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
+                t_row = fetch_t(t, t_line, 0, classes, t_buffer) if SOFT else t
+                state = look(call, x_row, t_row, y)
+                if LOSS:
+                    value = weight * value_of(call, x_row, t_row, y, onehot, state, x)
+                if GRAD or HESS:
+                    factor = outer * weight * entry_of(call.u, i)
+                    write(call, x_row, t_row, y, onehot, state, factor, g_row, h_row)
+            total += value
+            if PER_EXAMPLE:
+                store_real(call.loss, i, real(value))
+            if GRAD:
+                deliver(g_row, g, g_line, 0, classes, g_buffer)
+            if HESS:
+                deliver(h_row, h, h_line, 0, classes, h_buffer)
+        release(x_line)
+        return total
+
+    return rows

@@ -1,0 +1,321 @@
+"""Losses of the probability of the target class, other than cross-entropy.
+
+From logits z, in the names used throughout: m is their maximum, e_y = exp(z_y - m), rest the
+sum of the other exponentials, p = e_y / (e_y + rest) the target's probability and u = 1 - p
+what is left. u is rest / (e_y + rest): 1 - p would lose all digits of a confident p. A loss f(p)
+has the derivatives by z_c, with B = p f'(p), K = p dB/dp and d_c = [c == y] - p_c,
+
+    B d_c    and    K d_c^2 - B p_c (1 - p_c).
+"""
+
+from __future__ import annotations
+
+from fastloss.checks import number, per_class
+from fastloss.elementary import const, divide, exp, exp_nonpositive, expm1, log, log1p
+from fastloss.loss import Loss, register
+from fastloss.losses.class_margins import no_curvature
+from fastloss.losses.classification import AXIS, CLASS_WEIGHT, IGNORE_INDEX, INDICES_DOC, LOGITS_DOC
+from fastloss.losses.pieces import inline
+from fastloss.spec import Option, Reduction, Round, RowSpec
+
+__all__ = ["focal_cross_entropy", "generalized_cross_entropy", "nll"]
+
+# --- log-probabilities ------------------------------------------------------------------
+
+
+def nll_value(row):
+    _, z_y = row
+    return -z_y
+
+
+def nll_grad(z, t, c, row):
+    return -t
+
+
+nll = register(
+    Loss(
+        RowSpec(
+            "nll",
+            (CLASS_WEIGHT, IGNORE_INDEX, AXIS),
+            vectors=False,
+            value=nll_value,
+            grad=nll_grad,
+            hess=no_curvature,
+        ),
+        f"""
+        Negative log-likelihood of log-probabilities, -z[y] per example.
+
+        The gradient is -1 at the target and 0 elsewhere, whatever the predictions are, and the
+        hessian 0.
+
+        Parameters
+        ----------
+        predictions : array of shape (N, C), (N, T, C), (N, C, H, W), ...
+            Log-probabilities, of dtype float64, float32, float16 or bfloat16, taken as given
+            and not renormalised; the classes lie on `axis`.
+        {INDICES_DOC}
+        class_weight : array of shape (C,), optional
+            Multiplies the loss of an example by the weight of its class; ``"mean"`` divides by
+            the sum of these weights.
+        axis : int, default -1
+        sample_weight, reduction, grad_output, out
+            See `fastloss.loss.Loss`.
+
+        Raises
+        ------
+        IndexError
+            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
+        TypeError, ValueError
+            For dtypes, shapes and options that do not fit.
+
+        See Also
+        --------
+        cross_entropy : from logits, in one step.
+
+        Notes
+        -----
+        Source: PyTorch's ``nll_loss``. Only the target's own prediction is looked at: a nan
+        beside it does not show.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> logp = np.log(np.array([[0.5, 0.5], [0.25, 0.75]]))
+        >>> fl.nll(logp, np.array([0, 1]), reduction="none").round(6).tolist()
+        [0.693147, 0.287682]
+        """,
+    )
+)
+
+
+# --- what focal loss and generalised cross-entropy share --------------------------------
+
+
+def logit(z, t, c, row, *options):
+    return z
+
+
+def other_exponential(z, t, c, row, *options):
+    e = exp_nonpositive(z - row[2])
+    return e if t == const(0.0, t) else const(0.0, z)
+
+
+@inline
+def of_target(row):
+    """(log p, p, u) of the target, each with all its digits."""
+    _, z_y, m, rest = row
+    shifted = z_y - m
+    e = exp_nonpositive(shifted)
+    total = e + rest
+    # Where the target has the maximum, log(1 + rest) keeps what 1 + rest would round away.
+    spread = log1p(rest) if shifted == const(0.0, m) else log(total)
+    p = divide(e, total)
+    return shifted - spread, p, divide(rest, total)
+
+
+@inline
+def of_class(z, row):
+    """p_c."""
+    _, z_y, m, rest = row
+    return divide(exp_nonpositive(z - m), exp_nonpositive(z_y - m) + rest)
+
+
+@inline
+def distance(z, t, u, row):
+    """d_c = [c == y] - p_c."""
+    return -of_class(z, row) if t == const(0.0, t) else u
+
+
+@inline
+def spread_curvature(z, t, p, u, row):
+    """p_c (1 - p_c)."""
+    p_c = of_class(z, row)
+    return p_c * (const(1.0, z) - p_c) if t == const(0.0, t) else p * u
+
+
+_SOFTMAX = (
+    Round((Reduction("max", logit),)),
+    Round((Reduction("sum", other_exponential),)),
+)
+
+
+# --- focal loss -------------------------------------------------------------------------
+
+
+@inline
+def focus(u, gamma):
+    """u^gamma."""
+    one = const(1.0, u)
+    return exp(gamma * log(u)) if gamma != const(0.0, u) else one + const(0.0, u) * u
+
+
+@inline
+def log_by_rest(log_p, u):
+    """log(p) / (1 - p), which is -1 in the limit p = 1."""
+    return divide(log_p, u) if u != const(0.0, u) else -const(1.0, u)
+
+
+@inline
+def times_log(p, x):
+    """p x, where x goes to infinity no faster than log(p): 0 for p = 0."""
+    return p * x if p != const(0.0, p) else p
+
+
+def focal_value(row, gamma, alpha):
+    log_p, _, u = of_target(row)
+    return -alpha * (focus(u, gamma) * log_p)
+
+
+@inline
+def focal_slope(log_p, p, u, gamma):
+    """B = p f'(p)."""
+    return focus(u, gamma) * (gamma * times_log(p, log_by_rest(log_p, u)) - const(1.0, p))
+
+
+def focal_grad(z, t, c, row, gamma, alpha):
+    log_p, p, u = of_target(row)
+    return alpha * focal_slope(log_p, p, u, gamma) * distance(z, t, u, row)
+
+
+def focal_hess(z, t, c, row, gamma, alpha):
+    log_p, p, u = of_target(row)
+    one = const(1.0, z)
+    d = distance(z, t, u, row)
+    # K d^2 with K = bend / u: d is at most u in size.
+    bend = times_log(p, log_p + const(2.0, z) - (gamma - one) * p * log_by_rest(log_p, u))
+    bend = gamma * focus(u, gamma) * bend
+    share = divide(d, u) if u != const(0.0, u) else const(0.0, u)
+    curvature = focal_slope(log_p, p, u, gamma) * spread_curvature(z, t, p, u, row)
+    return alpha * (bend * share * d - curvature)
+
+
+focal_cross_entropy = register(
+    Loss(
+        RowSpec(
+            "focal_cross_entropy",
+            (
+                Option("gamma", 2.0, number(0.0)),
+                Option("alpha", 1.0, per_class(0.0)),
+                IGNORE_INDEX,
+                AXIS,
+            ),
+            vectors=False,
+            counts_class_weight=False,
+            rounds=_SOFTMAX,
+            value=focal_value,
+            grad=focal_grad,
+            hess=focal_hess,
+        ),
+        f"""
+        Focal loss over classes from logits, -alpha (1 - p)^gamma log(p) per example.
+
+        p is the softmax probability of the target. With gamma = 0 it is cross-entropy; the
+        larger gamma, the less count examples that are classified well.
+
+        Parameters
+        ----------
+        {LOGITS_DOC}
+        {INDICES_DOC}
+        gamma : float >= 0, default 2.0
+        alpha : number or array of shape (C,), default 1.0
+            Multiplies the loss; of an array, by the entry of the target. ``"mean"`` divides by
+            the number of examples all the same.
+        axis : int, default -1
+        sample_weight, reduction, grad_output, out
+            See `fastloss.loss.Loss`.
+
+        Raises
+        ------
+        IndexError
+            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
+        TypeError, ValueError
+            For dtypes, shapes and options that do not fit.
+
+        Notes
+        -----
+        Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017), with a softmax
+        in place of the sigmoid; as Keras' ``CategoricalFocalCrossentropy``, whose default alpha
+        is 0.25. Computed in log space: finite for every gamma and every finite logit. A row of
+        only -inf, with a +inf or a nan, is nan.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> logits = np.array([[0.0, 0.0], [4.0, 0.0]])
+        >>> fl.focal_cross_entropy(logits, np.array([0, 0]), reduction="none").round(6).tolist()
+        [0.173287, 6e-06]
+        """,
+    )
+)
+
+
+# --- generalised cross-entropy ----------------------------------------------------------
+
+
+def generalized_value(row, q):
+    log_p, _, _ = of_target(row)
+    return divide(-expm1(q * log_p), q)
+
+
+def generalized_grad(z, t, c, row, q):
+    log_p, _, u = of_target(row)
+    return -exp(q * log_p) * distance(z, t, u, row)
+
+
+def generalized_hess(z, t, c, row, q):
+    log_p, p, u = of_target(row)
+    d = distance(z, t, u, row)
+    return exp(q * log_p) * (spread_curvature(z, t, p, u, row) - q * d * d)
+
+
+generalized_cross_entropy = register(
+    Loss(
+        RowSpec(
+            "generalized_cross_entropy",
+            (Option("q", 0.7, number(above=0.0, high=1.0)), IGNORE_INDEX, AXIS),
+            vectors=False,
+            rounds=_SOFTMAX,
+            value=generalized_value,
+            grad=generalized_grad,
+            hess=generalized_hess,
+        ),
+        f"""
+        Generalised cross-entropy from logits, (1 - p^q) / q per example.
+
+        p is the softmax probability of the target. Between cross-entropy, the limit q = 0, and
+        the mean absolute error of the probabilities, q = 1: the larger q, the less it follows
+        labels that are wrong. The gradient is p^q times that of cross-entropy.
+
+        Parameters
+        ----------
+        {LOGITS_DOC}
+        {INDICES_DOC}
+        q : float in (0, 1], default 0.7
+        axis : int, default -1
+        sample_weight, reduction, grad_output, out
+            See `fastloss.loss.Loss`.
+
+        Raises
+        ------
+        IndexError
+            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
+        TypeError, ValueError
+            For dtypes, shapes and options that do not fit.
+
+        Notes
+        -----
+        Source: Z. Zhang and M. Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural
+        Networks with Noisy Labels (2018). A row of only -inf, with a +inf or a nan, is nan.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> logits = np.array([[0.0, 0.0]])
+        >>> float(fl.generalized_cross_entropy(logits, np.array([1]), q=1.0))
+        0.5
+        """,
+    )
+)
