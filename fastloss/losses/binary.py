@@ -54,8 +54,10 @@ binary_cross_entropy = register(
         bce_grad,
         bce_hess,
         domain=Domain(both_probabilities, "probabilities in [0, 1], predictions and targets"),
-        doc="""
-        Cross-entropy of probabilities, -[y log(p) + (1 - y) log(1 - p)] per element.
+        doc=r"""
+        Cross-entropy of the probability of each element.
+
+        .. math:: \ell(p, y) = -[y \log p + (1 - y) \log(1 - p)]
 
         Each logarithm is at least -100, and the denominators of the derivatives are at least
         1e-12, as in PyTorch: the gradient is (p - y) / max(p (1 - p), 1e-12).
@@ -129,8 +131,12 @@ binary_cross_entropy_with_logits = register(
             Option("pos_weight", 1.0, number(0.0, array=True)),
             Option("label_smoothing", 0.0, number(0.0, 1.0)),
         ),
-        doc="""
-        Cross-entropy of logits, softplus(z) - y z per element, stable for every finite z.
+        doc=r"""
+        Cross-entropy of the logit of each element, stable for every finite one.
+
+        .. math:: \ell(z, y) = \log(1 + e^z) - y z
+
+        The gradient is sigmoid(z) - y, the hessian sigmoid(z) (1 - sigmoid(z)).
 
         Parameters
         ----------
@@ -139,7 +145,7 @@ binary_cross_entropy_with_logits = register(
         targets : array of the same shape, any real dtype
             Probabilities, or labels 0 and 1.
         pos_weight : number or array, default 1.0
-            Weight of the positive part: pos_weight y softplus(-z) + (1 - y) softplus(z). An
+            Weight of the positive part: pos_weight y log(1 + e^-z) + (1 - y) log(1 + e^z). An
             array broadcasts against the predictions, for example one weight per class.
         label_smoothing : float in [0, 1], default 0.0
             Targets become y (1 - e) + e / 2.
@@ -208,8 +214,10 @@ hinge = register(
         hinge_hess,
         (Option("margin", 1.0, number()), Option("squared", False, flag)),
         domain=Domain(plus_minus_one, "targets -1 or +1"),
-        doc="""
-        Hinge loss, max(0, margin - y p) per element.
+        doc=r"""
+        Hinge loss of the score of each element.
+
+        .. math:: \ell(p, y) = \max(0, \mathrm{margin} - y p)
 
         The gradient is -y inside the margin and 0 outside; at the margin exactly, where there
         is none, it is 0.

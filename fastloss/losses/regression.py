@@ -29,8 +29,10 @@ mse = register(
         mse_grad,
         mse_hess,
         (Option("half", True, flag),),
-        doc="""
-        Squared error, 1/2 (y - p)^2 per element.
+        doc=r"""
+        Squared error of each element, by default half of it.
+
+        .. math:: \ell(p, y) = \tfrac 1 2 (y - p)^2
 
         The gradient is p - y and the hessian 1.
 
