@@ -25,8 +25,7 @@ extensions = [
 # A broken reference is an error. Other projects' names cannot be looked up without a network.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(jax|math|numba|numpy|torch)(\..*)?")]
-# What stands in single backticks is a link if it can be imported, and else a parameter.
-default_role = "autolink"
+default_role = "py:obj"
 
 # --- docstrings --------------------------------------------------------------------------
 autodoc_typehints = "none"  # the docstrings say what arrays are, annotations that they are Any
