@@ -65,7 +65,7 @@ def _panel(axes: Axes, view: View, field: str, colors: tuple[str, ...]) -> None:
             zorder=3 - 0.1 * curve.variant,  # the defaults on top
             label=curve.label or "defaults",
         )
-    axes.set_xlim(view.x[0], view.x[-1])
+    axes.set_xlim(np.round(view.x[[0, -1]], 1))  # 0 and 1 for the probabilities between them
     axes.set_ylim(*_limits(view, field))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,12 +62,15 @@ def view(loss: Loss) -> View:
     for number, (label, evaluate) in enumerate(axis.targets):
         curves.append(Curve(label, *evaluate(axis.x), number, 0))
     first, evaluate = axis.targets[0]
-    for number, (options, value, grad) in enumerate(_variants(loss, axis.x, evaluate), 1):
+    variants = islice(_variants(loss, axis.x, evaluate), MOST_VARIANTS)
+    for number, (options, value, grad) in enumerate(variants, 1):
         label = f"{first}, {options}" if first else options
         curves.append(Curve(label, value, grad, 0, number))
     # Where a loss has no value, its formula for the gradient means nothing.
     curves = [c._replace(grad=np.where(np.isfinite(c.value), c.grad, np.nan)) for c in curves]
-    return View(axis.across, axis.derivative, axis.x, curves)
+    drawn = np.any([np.isfinite(curve.value) for curve in curves], axis=0)
+    curves = [c._replace(value=c.value[drawn], grad=c.grad[drawn]) for c in curves]
+    return View(axis.across, axis.derivative, axis.x[drawn], curves)
 
 
 def _grid(low: float, high: float) -> np.ndarray:
@@ -163,7 +167,7 @@ def _first_class(loss: Loss, predictions: np.ndarray) -> np.ndarray:
     """Return targets that say class 0: indices, or where there are none a one-hot array."""
     indices = np.zeros(len(predictions), np.int64)
     try:
-        loss(predictions, indices)
+        loss.value_and_grad(predictions, indices, reduction="none")
     except (TypeError, ValueError):
         return np.eye(predictions.shape[1])[indices]
     return indices
@@ -175,14 +179,12 @@ def _first_class(loss: Loss, predictions: np.ndarray) -> np.ndarray:
 def _variants(
     loss: Loss, x: np.ndarray, evaluate: Evaluate
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """The first options that make a difference one can see: "name = value" and the curves."""
+    """The options that make a difference one can see: "name = value" and the curves."""
     value, grad = evaluate(x)
-    found = 0
     for option in loss.spec.options:
         for other in _other_values(option):
             changed = evaluate(x, **{option.name: other})
-            if found < MOST_VARIANTS and _differ(value, changed[0]) and _differ(grad, changed[1]):
-                found += 1
+            if _differ(value, changed[0]) and _differ(grad, changed[1]):
                 yield f"{option.name} = {other}", *changed
                 break
 
@@ -209,7 +211,7 @@ def _other_values(option: Option) -> Iterator[Any]:
 
 
 def _differ(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two curves lie apart by more than a line's width somewhere in the middle."""
+    """Whether two curves lie visibly apart somewhere in the middle."""
     middle = slice(len(a) // 10, -len(a) // 10)
     shared = np.isfinite(a[middle]) & np.isfinite(b[middle])
     a, b = a[middle][shared], b[middle][shared]

@@ -47,10 +47,10 @@ cross_entropy = register(
 
         For probability targets
 
-        .. math:: \ell(z, y) = \sum_c y_c \bigl(\log \sum_k \exp z_k - z_c\bigr)
+        .. math:: \ell(z, y) = \sum_c y_c (\log \sum_k \exp z_k - z_c)
 
-        With p = softmax(z) the
-        gradient is p - y, and the diagonal of the hessian p (1 - p) for targets of mass 1.
+        With p = softmax(z) the gradient is p - y, and the diagonal of the hessian p (1 - p) for
+        targets of mass 1.
 
         Parameters
         ----------
