@@ -4,15 +4,17 @@
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
+SPHINX := $(RUN) -m sphinx --quiet --nitpicky --fail-on-warning --keep-going -d build/docs/trees
 ENVIRONMENT := PYTHON="$(PYTHON)" sh tools/environment.sh "$(VENV)"
 
-.PHONY: help demo test test-gpu lint bench bench-gpu report clean
+.PHONY: help demo docs test test-gpu lint bench bench-gpu report clean
 
 help:
 	@echo "make demo    train four small networks on handwritten digits, draw build/demo.png"
 	@echo "make test    run the tests            (PYTEST_ARGS='-k hinge' runs some of them)"
 	@echo "make test-gpu   run the tests that need a CUDA device (skipped where there is none)"
 	@echo "make lint    check format, lint and types"
+	@echo "make docs    build build/docs/html/index.html; run every example in it"
 	@echo "make bench   time fastloss beside its peers and the memory's limits"
 	@echo "make bench-gpu  time the GPU beside its peers and a copy of its memory"
 	@echo "make report  put the results of make bench into the README, as a table and two plots"
@@ -39,6 +41,12 @@ lint:
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy
 
+# A warning, a broken reference among them, is an error.
+docs:
+	@$(ENVIRONMENT) docs
+	@$(SPHINX) --builder html --fresh-env docs build/docs/html
+	@$(SPHINX) --builder doctest docs build/docs/doctest
+
 bench:
 	@$(ENVIRONMENT) bench
 	@$(RUN) -m pytest bench -v --show-capture=no $(PYTEST_ARGS)
@@ -52,5 +60,5 @@ bench-gpu:
 	@$(RUN) -m bench.gpu
 
 clean:
-	rm -rf "$(VENV)" build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
-	find fastloss tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf "$(VENV)" build dist docs/losses .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	find fastloss tests bench docs examples -name __pycache__ -type d -prune -exec rm -rf {} +

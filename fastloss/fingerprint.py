@@ -11,6 +11,8 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fastloss.labels import is_ours
+
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -26,7 +28,7 @@ def fingerprint(*functions: Callable[..., Any] | None) -> str | None:
     digest = hashlib.sha256()
     foreign = False
     for function in functions:
-        if function is None or function.__module__.split(".")[0] == __name__.split(".")[0]:
+        if function is None or is_ours(function):
             continue
         foreign = True
         try:

@@ -1,10 +1,10 @@
 """Scalar building blocks for your own ``@njit`` and ``@cuda.jit`` functions.
 
 `exp`, `log`, `log1p`, `expm1`, `tanh`, `sigmoid`, `softplus` and `maximum` vectorise in a
-loop, where the functions of `math` do not. `const(0.5, x)` is a literal in the type of x.
-`logsumexp(row)` is the stable log-sum-exp of a 1-D array. For every element-wise loss of the
+loop, where the functions of `math` do not. ``const(0.5, x)`` is a literal in the type of x.
+``logsumexp(row)`` is the stable log-sum-exp of a 1-D array. For every element-wise loss of the
 package there are ``<loss>_value``, ``<loss>_grad`` and ``<loss>_hess``, functions of
-(prediction, target, *options).
+``(prediction, target, *options)``.
 
 Examples
 --------

@@ -37,6 +37,11 @@ def _spell(part: Any) -> str:
     return part.__qualname__ if callable(part) else str(part)
 
 
+def is_ours(function: Callable[..., Any]) -> bool:
+    """Return whether a function is of this package; one run by `exec` may be of no module."""
+    return (function.__module__ or "").partition(".")[0] == __name__.partition(".")[0]
+
+
 def named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     """Put the sources' digest into the name, which is part of the cache's file name and key.
 
@@ -52,7 +57,7 @@ def named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
 def _label_inner(function: Callable[..., Any], label: str) -> None:
     for cell in getattr(function, "__closure__", None) or ():
         inner = cell.cell_contents
-        if not isinstance(inner, FunctionType) or not inner.__module__.startswith("fastloss."):
+        if not isinstance(inner, FunctionType) or not is_ours(inner):
             continue  # a formula of the user's is inlined and keeps its name
         if "<locals>" in inner.__qualname__ and not inner.__qualname__.endswith(label):
             inner.__qualname__ += f"_{label}"

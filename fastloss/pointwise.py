@@ -35,7 +35,7 @@ def pointwise_loss(
         The name of the loss in errors and listings.
     value, grad, hess : callable
         ``f(prediction, target, *params)``: the loss of one element, its derivative by the
-        prediction, and its second derivative; the last may be left out, then `grad_and_hess`
+        prediction, and its second derivative; the last may be left out, then `Loss.grad_and_hess`
         is refused. They may use ``math`` and whatever else Numba compiles; the functions of
         `fastloss.jit` are faster, because loops over them vectorise. A bare float literal is
         a float64 to Numba: ``fastloss.jit.const(0.5, prediction)`` keeps float32 arithmetic.

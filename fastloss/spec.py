@@ -43,7 +43,7 @@ class Option:
 class Domain:
     """The values that a loss accepts, where not all are.
 
-    `valid(prediction, target, tolerance)` is a formula like any other, compiled into the
+    ``valid(prediction, target, tolerance)`` is a formula like any other, compiled into the
     kernel; `expected` completes the error's sentence. The tolerance is a few times the eps
     of the predictions' dtype.
     """

@@ -60,8 +60,10 @@ binary_cross_entropy = register(
         bce_grad,
         bce_hess,
         domain=Domain(both_probabilities, "probabilities in [0, 1], predictions and targets"),
-        doc="""
-        Cross-entropy of probabilities, -[y log(p) + (1 - y) log(1 - p)] per element.
+        doc=r"""
+        Cross-entropy of the probability of each element.
+
+        .. math:: \ell(p, y) = -[y \log p + (1 - y) \log(1 - p)]
 
         Each logarithm is at least -100, and the denominators of the derivatives are at least
         1e-12, as in PyTorch: the gradient is (p - y) / max(p (1 - p), 1e-12).
@@ -153,8 +155,10 @@ binary_cross_entropy_with_logits = register(
             Option("pos_weight", 1.0, number(0.0, array=True)),
             Option("label_smoothing", 0.0, number(0.0, 1.0)),
         ),
-        doc=f"""
-        Cross-entropy of logits, softplus(z) - y z per element, stable for every finite z.
+        doc=rf"""
+        Cross-entropy of the logit of each element, stable for every finite one.
+
+        .. math:: \ell(z, y) = \log(1 + e^z) - y z
 
         {_LOGITS}
         pos_weight : number or array, default 1.0
@@ -261,8 +265,10 @@ focal = register(
         focal_grad,
         focal_hess,
         (Option("alpha", 0.25, _alpha), Option("gamma", 2.0, number(0.0))),
-        doc=f"""
-        Focal loss of logits, a q^gamma [y softplus(-z) + (1 - y) softplus(z)] per element.
+        doc=rf"""
+        Focal loss of the logit of each element.
+
+        .. math:: \ell(z, y) = a q^\gamma (\log(1 + e^z) - y z)
 
         q = (1 - y) sigmoid(z) + y sigmoid(-z) is the probability of being wrong, and
         a = alpha y + (1 - alpha) (1 - y). Powers are taken in log space: small ones of a q that
@@ -323,8 +329,10 @@ poly = register(
         poly_grad,
         poly_hess,
         (Option("epsilon", 2.0, number()),),
-        doc=f"""
-        Poly-1 cross-entropy of logits, y softplus(-z) + (1 - y) softplus(z) + epsilon q.
+        doc=rf"""
+        Poly-1 cross-entropy of the logit of each element.
+
+        .. math:: \ell(z, y) = \log(1 + e^z) - y z + \epsilon q
 
         q = (1 - y) sigmoid(z) + y sigmoid(-z) is the probability of being wrong, the first term
         of the cross-entropy's expansion. The hessian may be negative.

@@ -57,8 +57,10 @@ multiclass_hinge = register(
             grad=multiclass_hinge_grad,
             hess=no_curvature,
         ),
-        f"""
-        Hinge loss over classes, max(0, margin + max_(c != y) z_c - z_y) per example.
+        rf"""
+        Hinge loss of the class that comes closest to the target.
+
+        .. math:: \ell(z, y) = \max(0, \mathrm{{margin}} + \max_{{c \ne y}} z_c - z_y)
 
         Inside the margin the gradient is -1 at the target and +1 at the class with the largest
         other score, the first one where several have it; elsewhere, and at the margin exactly,
@@ -173,8 +175,10 @@ multi_margin = register(
             grad=multi_margin_grad,
             hess=multi_margin_hess,
         ),
-        f"""
-        Margin loss over classes, sum_(c != y) max(0, margin - z_y + z_c)^p / C per example.
+        rf"""
+        Hinge losses of all classes beside the target.
+
+        .. math:: \ell(z, y) = \frac 1 C \sum_{{c \ne y}} \max(0, \mathrm{{margin}} - z_y + z_c)^p
 
         The gradient is p / C times the violation to the power p - 1 at every class that comes
         closer than the margin, and minus their sum at the target; 0 at the margin exactly.
@@ -306,8 +310,10 @@ sparsemax = register(
             grad=sparsemax_grad,
             hess=sparsemax_hess,
         ),
-        f"""
-        Sparsemax loss, max_p (<p, z> - |p|^2 / 2) + |y|^2 / 2 - <y, z> per example.
+        rf"""
+        Sparsemax loss: the cross-entropy of probabilities that may be 0.
+
+        .. math:: \ell(z, y) = \max_p (p \cdot z - \tfrac 1 2 |p|^2) + \tfrac 1 2 |y|^2 - y \cdot z
 
         The maximum is over distributions p; it is taken by sparsemax(z), the distribution
         nearest to the scores, in which most classes may have probability 0. The gradient is

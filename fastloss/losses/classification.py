@@ -57,11 +57,17 @@ cross_entropy = register(
                 AXIS,
             ),
         ),
-        f"""
-        Cross-entropy from logits, log-sum-exp(z) - z[y] per example.
+        rf"""
+        Cross-entropy from the logits of each example.
 
-        For probability targets sum_c y_c (log-sum-exp(z) - z_c). With p = softmax(z) the
-        gradient is p - y, and the diagonal of the hessian p (1 - p) for targets of mass 1.
+        .. math:: \ell(z, y) = \log \sum_c \exp z_c - z_y
+
+        For probability targets
+
+        .. math:: \ell(z, y) = \sum_c y_c (\log \sum_k \exp z_k - z_c)
+
+        With p = softmax(z) the gradient is p - y, and the diagonal of the hessian p (1 - p) for
+        targets of mass 1.
 
         Parameters
         ----------
@@ -110,8 +116,10 @@ categorical_cross_entropy = register(
         CrossEntropySpec(
             "categorical_cross_entropy", from_logits=False, options=(*_TARGET_OPTIONS, AXIS)
         ),
-        f"""
-        Cross-entropy of probabilities, -sum_c y_c log(p_c) per example.
+        rf"""
+        Cross-entropy of the probabilities of each example.
+
+        .. math:: \ell(p, y) = -\sum_c y_c \log p_c
 
         Each logarithm is at least -100, and the derivative of -log(p) is -1 / max(p, 1e-12).
         Probabilities are taken as given, not renormalised.

@@ -42,8 +42,10 @@ nll = register(
             grad=nll_grad,
             hess=no_curvature,
         ),
-        f"""
-        Negative log-likelihood of log-probabilities, -z[y] per example.
+        rf"""
+        Negative log-likelihood of log-probabilities.
+
+        .. math:: \ell(z, y) = -z_y
 
         The gradient is -1 at the target and 0 elsewhere, whatever the predictions are, and the
         hessian 0.
@@ -207,8 +209,10 @@ focal_cross_entropy = register(
             grad=focal_grad,
             hess=focal_hess,
         ),
-        f"""
-        Focal loss over classes from logits, -alpha (1 - p)^gamma log(p) per example.
+        rf"""
+        Focal loss over classes, from logits.
+
+        .. math:: \ell(z, y) = -\alpha (1 - p_y)^\gamma \log p_y, \quad p = \mathrm{{softmax}}(z)
 
         p is the softmax probability of the target. With gamma = 0 it is cross-entropy; the
         larger gamma, the less count examples that are classified well.
@@ -281,8 +285,10 @@ generalized_cross_entropy = register(
             grad=generalized_grad,
             hess=generalized_hess,
         ),
-        f"""
-        Generalised cross-entropy from logits, (1 - p^q) / q per example.
+        rf"""
+        Generalised cross-entropy over classes, from logits.
+
+        .. math:: \ell(z, y) = (1 - p_y^q) / q, \quad p = \mathrm{{softmax}}(z)
 
         p is the softmax probability of the target. Between cross-entropy, the limit q = 0, and
         the mean absolute error of the probabilities, q = 1: the larger q, the less it follows

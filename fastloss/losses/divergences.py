@@ -61,8 +61,10 @@ kl_divergence = register(
             grad=kl_grad,
             hess=no_curvature,
         ),
-        f"""
-        Kullback-Leibler divergence KL(p | q), sum_c p_c (log p_c - log q_c) per example.
+        rf"""
+        Kullback-Leibler divergence of log-probabilities from probabilities.
+
+        .. math:: \ell(\log q, p) = \sum_c p_c (\log p_c - \log q_c)
 
         The predictions are log q, so the gradient is -p and the hessian 0. An example is a
         whole distribution: ``"mean"`` is what PyTorch calls ``"batchmean"``.
@@ -175,8 +177,10 @@ js_divergence = register(
             grad=js_grad,
             hess=js_hess,
         ),
-        f"""
-        Jensen-Shannon divergence, beta KL(p | m) + (1 - beta) KL(q | m) per example.
+        rf"""
+        Jensen-Shannon divergence between log-probabilities and probabilities.
+
+        .. math:: \ell(\log q, p) = \beta \mathrm{{KL}}(p \| m) + (1 - \beta) \mathrm{{KL}}(q \| m)
 
         m = beta p + (1 - beta) q. The predictions are log q; the derivative by one of them is
         (1 - beta) q log(q / m). At the ends of beta, where this is 0, it stands for what it
@@ -307,8 +311,10 @@ cosine_distance = register(
             grad=cosine_grad,
             hess=cosine_hess,
         ),
-        """
-        Cosine distance, 1 - <z, y> / (|z| |y|) per example, from 0 to 2.
+        r"""
+        Cosine distance between two vectors, from 0 to 2.
+
+        .. math:: \ell(z, y) = 1 - \frac{z \cdot y}{|z| |y|}
 
         Parameters
         ----------

@@ -49,8 +49,10 @@ poisson_nll = register(
         poisson_grad,
         poisson_hess,
         (_LOG_INPUT, _FULL, Option("eps", 1e-8, number(0.0))),
-        doc=f"""
-        Poisson loss of a count y, exp(p) - y p, where p is the logarithm of the rate.
+        doc=rf"""
+        Poisson loss of each count, from the logarithm of its rate.
+
+        .. math:: \ell(p, y) = e^p - y p
 
         The gradient is exp(p) - y, the hessian exp(p). Without `log_input` p is the rate, and
         the loss p - y log(p + eps).
@@ -112,8 +114,10 @@ gaussian_nll = register(
             _FULL,
             Option("eps", 1e-6, number(above=0.0)),
         ),
-        doc=f"""
-        Gaussian loss of a target, (log(var) + (p - y)^2 / var) / 2, with p as its mean.
+        doc=rf"""
+        Gaussian loss of each target, with the prediction as its mean.
+
+        .. math:: \ell(p, y) = \tfrac 1 2 (\log v + (p - y)^2 / v)
 
         The gradient is (p - y) / var, the hessian 1 / var; no derivative by `var` is taken.
 
@@ -169,8 +173,10 @@ gamma_nll = register(
         gamma_grad,
         gamma_hess,
         (_LOG_INPUT,),
-        doc=f"""
-        Gamma loss of an amount y > 0, p + y exp(-p), where p is the logarithm of the mean.
+        doc=rf"""
+        Gamma loss of each amount, from the logarithm of its mean.
+
+        .. math:: \ell(p, y) = p + y e^{{-p}}
 
         The gradient is 1 - y exp(-p), the hessian y exp(-p). Without `log_input` p is the mean
         itself, the loss log(p) + y / p, and the hessian (2 y / p - 1) / p^2 may be negative.
@@ -231,8 +237,10 @@ tweedie_nll = register(
         tweedie_grad,
         tweedie_hess,
         (Option("power", 1.5, number(above=1.0, below=2.0)),),
-        doc=f"""
-        Tweedie loss of an amount y >= 0, exp((2 - r) p) / (2 - r) - y exp((1 - r) p) / (1 - r).
+        doc=rf"""
+        Tweedie loss of each amount, from the logarithm of its mean.
+
+        .. math:: \ell(p, y) = e^{{(2 - r) p}} / (2 - r) - y e^{{(1 - r) p}} / (1 - r)
 
         r is `power`, and p the logarithm of the mean. The gradient is
         exp((2 - r) p) - y exp((1 - r) p); the hessian is positive.

@@ -68,8 +68,10 @@ hinge = register(
         hinge_hess,
         (_MARGIN, Option("squared", False, flag)),
         domain=_SIGNS,
-        doc=f"""
-        Hinge loss, max(0, margin - y p) per element.
+        doc=rf"""
+        Hinge loss of the score of each element.
+
+        .. math:: \ell(p, y) = \max(0, \mathrm{{margin}} - y p)
 
         The gradient is -y inside the margin and 0 outside; at the margin exactly, where there
         is none, it is 0.
@@ -121,8 +123,10 @@ squared_hinge = register(
         squared_hinge_hess,
         (_MARGIN,),
         domain=_SIGNS,
-        doc=f"""
-        Squared hinge loss, max(0, margin - y p)^2 per element.
+        doc=rf"""
+        Squared hinge loss of the score of each element.
+
+        .. math:: \ell(p, y) = \max(0, \mathrm{{margin}} - y p)^2
 
         The gradient is -2 y max(0, margin - y p), the hessian 2 inside the margin and 0 from
         there on: `hinge` with ``squared=True``.
@@ -168,8 +172,10 @@ perceptron = register(
         perceptron_grad,
         perceptron_hess,
         domain=_SIGNS,
-        doc=f"""
-        Perceptron loss, max(0, -y p) per element: `hinge` without a margin.
+        doc=rf"""
+        Perceptron loss of the score of each element: `hinge` without a margin.
+
+        .. math:: \ell(p, y) = \max(0, -y p)
 
         The gradient is -y where the sign of the score is wrong, else 0, at a score of 0 as well.
 
@@ -218,10 +224,12 @@ modified_huber = register(
         modified_huber_grad,
         modified_huber_hess,
         domain=_SIGNS,
-        doc=f"""
-        Modified Huber loss: max(0, 1 - y p)^2 where y p >= -1, else -4 y p.
+        doc=rf"""
+        Squared hinge loss of the score of each element, which goes on as a line.
 
-        A squared hinge that goes on as a line. The hessian is 2 for -1 <= y p < 1, else 0.
+        .. math:: \ell(p, y) = \max(0, 1 - y p)^2 - \max(0, -1 - y p)^2
+
+        Beyond y p = -1 it is -4 y p. The hessian is 2 for -1 <= y p < 1, else 0.
 
         {_ARRAYS}
         {CALL}
@@ -268,8 +276,10 @@ soft_margin = register(
         soft_margin_value,
         soft_margin_grad,
         soft_margin_hess,
-        doc=f"""
-        Logistic loss of a score and a sign, log(1 + exp(-y p)) per element.
+        doc=rf"""
+        Logistic loss of the score of each element.
+
+        .. math:: \ell(p, y) = \log(1 + e^{{-y p}})
 
         The gradient is -y sigmoid(-y p), the hessian y^2 sigmoid(y p) sigmoid(-y p). The same
         as `binary_cross_entropy_with_logits` with the labels 0 and 1.
@@ -315,8 +325,10 @@ exponential = register(
         exponential_grad,
         exponential_hess,
         domain=_SIGNS,
-        doc=f"""
-        Exponential loss, exp(-y p) per element: what AdaBoost lowers.
+        doc=rf"""
+        Exponential loss of the score of each element: what AdaBoost lowers.
+
+        .. math:: \ell(p, y) = e^{{-y p}}
 
         The gradient is -y exp(-y p), the hessian exp(-y p).
 

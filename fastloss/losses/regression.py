@@ -47,8 +47,10 @@ mse = register(
         mse_grad,
         mse_hess,
         (Option("half", True, flag),),
-        doc=f"""
-        Squared error, 1/2 (y - p)^2 per element.
+        doc=rf"""
+        Squared error of each element, by default half of it.
+
+        .. math:: \ell(p, y) = \tfrac 1 2 (y - p)^2
 
         The gradient is p - y and the hessian 1.
 
@@ -97,8 +99,10 @@ mae = register(
         mae_value,
         mae_grad,
         mae_hess,
-        doc=f"""
-        Absolute error, abs(p - y) per element.
+        doc=rf"""
+        Absolute error of each element.
+
+        .. math:: \ell(p, y) = |p - y|
 
         The gradient is the sign of p - y, and 0 where they are equal; the hessian is 0.
 
@@ -151,10 +155,12 @@ huber = register(
         huber_grad,
         huber_hess,
         (Option("delta", 1.0, number(above=0.0)),),
-        doc=f"""
-        Huber loss, d^2 / 2 for abs(d) <= delta, else delta (abs(d) - delta / 2), d = p - y.
+        doc=rf"""
+        Huber loss of each element: quadratic up to `delta`, linear beyond.
 
-        The gradient is d, clipped to [-delta, delta]; the hessian is 1 up to delta, there
+        .. math:: \ell(p, y) = \tfrac 1 2 m^2 + \delta (|p - y| - m), \; m = \min(|p - y|, \delta)
+
+        The gradient is p - y, clipped to [-delta, delta]; the hessian is 1 up to delta, there
         included, and 0 beyond.
 
         {ARRAYS}
@@ -210,10 +216,12 @@ smooth_l1 = register(
         smooth_l1_grad,
         smooth_l1_hess,
         (Option("beta", 1.0, number(0.0)),),
-        doc=f"""
-        Smooth L1, d^2 / (2 beta) for abs(d) < beta, else abs(d) - beta / 2, d = p - y.
+        doc=rf"""
+        Smooth L1 loss of each element: quadratic below `beta`, linear from there on.
 
-        The gradient is d / beta, clipped to [-1, 1]; the hessian is 1 / beta below beta, and
+        .. math:: \ell(p, y) = \tfrac 1 2 m^2 / \beta + |p - y| - m, \quad m = \min(|p - y|, \beta)
+
+        The gradient is (p - y) / beta, clipped to [-1, 1]; the hessian is 1 / beta below beta, and
         0 from there on.
 
         {ARRAYS}
@@ -271,11 +279,13 @@ log_cosh = register(
         log_cosh_value,
         log_cosh_grad,
         log_cosh_hess,
-        doc=f"""
-        Logarithm of the hyperbolic cosine of the error, log(cosh(p - y)) per element.
+        doc=rf"""
+        Logarithm of the hyperbolic cosine of each element's error.
 
-        About d^2 / 2 for small errors and abs(d) - log 2 for large ones, to the last digits of
-        both. The gradient is tanh(d), the hessian 1 - tanh(d)^2.
+        .. math:: \ell(p, y) = \log(\cosh(p - y))
+
+        About d^2 / 2 for small errors d = p - y and abs(d) - log 2 for large ones, to the last
+        digits of both. The gradient is tanh(d), the hessian 1 - tanh(d)^2.
 
         {ARRAYS}
         {CALL}
@@ -331,11 +341,13 @@ charbonnier = register(
         charbonnier_grad,
         charbonnier_hess,
         (Option("eps", 1e-3, number(above=0.0)),),
-        doc=f"""
-        Charbonnier loss, sqrt((p - y)^2 + eps^2) per element: `mae` with a round tip.
+        doc=rf"""
+        Charbonnier loss of each element: `mae` with a round tip.
 
-        The gradient is d / sqrt(d^2 + eps^2), the hessian eps^2 / (d^2 + eps^2)^(3/2); eps at
-        d = 0 is not subtracted. Squares do not overflow.
+        .. math:: \ell(p, y) = \sqrt{{(p - y)^2 + \epsilon^2}}
+
+        With d = p - y the gradient is d / sqrt(d^2 + eps^2), the hessian
+        eps^2 / (d^2 + eps^2)^(3/2); eps at d = 0 is not subtracted. Squares do not overflow.
 
         {ARRAYS}
         eps : float > 0, default 1e-3
@@ -386,8 +398,10 @@ quantile = register(
         quantile_grad,
         quantile_hess,
         (Option("tau", 0.5, number(0.0, 1.0)),),
-        doc=f"""
-        Pinball loss, tau (y - p) where y >= p and (1 - tau) (p - y) elsewhere.
+        doc=rf"""
+        Pinball loss of each element.
+
+        .. math:: \ell(p, y) = \max(\tau (y - p), (1 - \tau) (p - y))
 
         Its mean is smallest where p is the `tau`-quantile of y. The gradient is -tau below the
         target, 1 - tau above it and 0 at it; the hessian is 0.
@@ -451,8 +465,10 @@ msle = register(
         msle_grad,
         msle_hess,
         (Option("half", False, flag),),
-        doc=f"""
-        Squared logarithmic error, (log(1 + p) - log(1 + y))^2 per element.
+        doc=rf"""
+        Squared logarithmic error of each element.
+
+        .. math:: \ell(p, y) = (\log(1 + p) - \log(1 + y))^2
 
         With u = log((1 + p) / (1 + y)) the gradient is 2 u / (1 + p) and the hessian
         2 (1 - u) / (1 + p)^2, which is negative where u > 1.

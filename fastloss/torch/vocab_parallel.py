@@ -34,12 +34,12 @@ def vocab_parallel_cross_entropy(
     Parameters
     ----------
     local_logits : tensor of shape (..., C / world size)
-        This process's slice of the classes; slices may differ in length. Or a `DTensor` that is
+        This process's slice of the classes; slices may differ in length. Or a ``DTensor`` that is
         sharded on its last axis and replicated otherwise.
     targets : tensor of an integer dtype, of the logits' shape without the last axis
         Class indices among all C; the same on every process.
     group : ProcessGroup, optional
-        Default: all processes. For a `DTensor` that of its mesh.
+        Default: all processes. For a ``DTensor`` that of its mesh.
     ignore_index : int, default -100
     label_smoothing : float in [0, 1], default 0.0
     z_loss : float, default 0.0

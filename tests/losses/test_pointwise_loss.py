@@ -198,6 +198,20 @@ def test_closure_over_a_number():
     assert (two(p, y), three(p, y), two(p, y)) == (2, 3, 2)
 
 
+def test_functions_of_no_module():
+    """Code run by `exec`, as doctest does, belongs to no module."""
+
+    def value(p, y):
+        return 2.0 * (p - y)
+
+    def grad(p, y):
+        return 2.0 + 0.0 * p
+
+    value.__module__ = grad.__module__ = None
+    loss = fl.pointwise_loss("homeless", value, grad)
+    assert loss(np.array([1.0]), np.array([0.0])) == 2.0
+
+
 def test_name_and_documentation():
     assert LOG_COSH.name == "log_cosh"
     assert "log cosh(p - y)" in LOG_COSH.__doc__
