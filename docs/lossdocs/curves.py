@@ -42,7 +42,7 @@ def of_classes(
     t = target.tolist()
     value, grad = [], []
     for z in predictions.tolist():
-        row = (float(len(z)), z[t.index(1.0)] if spec.indices else 0.0)
+        row = (float(len(z)), z[t.index(1.0)] if 1.0 in t else 0.0)
         for round_ in spec.rounds:
             row = _reduced(round_, z, t, row, values)
         value.append((row, *values))

@@ -148,11 +148,12 @@ def _classes(loss: Loss) -> _Axis:
             share = at(sure, lambda x: (x, 1.0 - x), first)
             return _Axis("probability $p_y$", _by("p_y"), _INSIDE, [("", share)])
         case "Log-probabilities":
+            distributions = [("$p = (1, 0)$", sure), ("$p = (0.5, 0.5)$", torn)]
             targets = [
                 (label, at(target, lambda x: (x, np.log1p(-np.exp(x))), first))
-                for label, target in (("$p = (1, 0)$", sure), ("$p = (0.5, 0.5)$", torn))
+                for label, target in (distributions if loss.spec.vectors else [("", sure)])
             ]
-            across = r"log-probability $\log q_1$"
+            across = r"log-probability $\log q_1$ of the first of two"
             return _Axis(across, _by(r"\log q_1"), _LOGARITHMS, targets)
     ahead = at(sure, lambda x: (x, np.zeros_like(x)), first)
     return _Axis("margin $z_y - z_c$", _by("z_y"), _LOGITS, [("", ahead)])
