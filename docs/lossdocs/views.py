@@ -117,7 +117,7 @@ def _elements(loss: Loss) -> _Axis:
     if np.allclose(here, moved):
         return _Axis("error $p - y$", _by("p"), _WIDE, [("", at(0.0))])
     targets = [("$y = 1$", at(1.0)), ("$y = 3$", at(3.0))]
-    return _Axis("prediction $p$", _by("p"), _WIDE, targets)
+    return _Axis("prediction $p$", _by("p"), _grid(-1.0, 3.0), targets)
 
 
 # --- losses over classes ----------------------------------------------------------------
@@ -153,8 +153,8 @@ def _classes(loss: Loss) -> _Axis:
                 (label, at(target, lambda x: (x, np.log1p(-np.exp(x))), first))
                 for label, target in (distributions if loss.spec.vectors else [("", sure)])
             ]
-            across = r"log-probability $\log q_1$ of the first of two"
-            return _Axis(across, _by(r"\log q_1"), _LOGARITHMS, targets)
+            q = r"\log q_1" if loss.spec.vectors else r"\log q_y"
+            return _Axis(f"log-probability ${q}$", _by(q), _LOGARITHMS, targets)
     ahead = at(sure, lambda x: (x, np.zeros_like(x)), first)
     return _Axis("margin $z_y - z_c$", _by("z_y"), _LOGITS, [("", ahead)])
 
@@ -168,7 +168,8 @@ def _variants(
     """The options that make a difference one can see: "name = value" and the curves."""
     value, grad = evaluate(x)
     for option in loss.spec.options:
-        if option.name in CLASS_OPTIONS:
+        # Which classes there are, or whether an array holds logarithms, is not the loss' shape.
+        if option.name in CLASS_OPTIONS or option.name.startswith("log_"):
             continue
         for other in _other_values(option):
             changed = evaluate(x, **{option.name: other})
@@ -178,24 +179,25 @@ def _variants(
 
 
 def _other_values(option: Option) -> Iterator[Any]:
-    """Values that the option takes, besides its default; none for arrays, indices and names."""
+    """Values that the option takes, besides its default."""
     default = option.default
     if isinstance(default, bool):
-        yield not default
-        return
-    if default is None or default == 0:
-        candidates = [0.2, 2.0]
-    elif isinstance(default, float):
-        scales = (0.5, 2.0) if default < 1.0 else (2.0, 0.5)
-        candidates = [scale * default for scale in (*scales, 100.0, 1000.0)]
+        candidates = [not default]
+    elif default is None:
+        candidates = [2.0]
+    elif default == 0:
+        candidates = [0.2]
+    elif isinstance(default, int):
+        candidates = [default + 1]
     else:
-        return
+        scales = (0.5, 2.0) if default < 1.0 else (2.0, 0.5)
+        candidates = [float(f"{scale * default:.3g}") for scale in (*scales, 100.0, 1000.0)]
     for candidate in candidates:
         try:
             option.check(option.name, candidate)
         except (TypeError, ValueError):
             continue
-        yield float(f"{candidate:.3g}")
+        yield candidate
 
 
 def _differ(a: np.ndarray, b: np.ndarray) -> bool:
