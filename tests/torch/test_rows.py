@@ -37,7 +37,9 @@ def test_compiled_and_mapped(case):
     compiled(tensor, torch.from_numpy(t)).sum().backward()
     np.testing.assert_array_equal(tensor.grad.numpy(), grad)
     mapped = torch.vmap(lambda a, b: case.function(a, b, reduction="none"))
-    np.testing.assert_array_equal(mapped(torch.from_numpy(x), torch.from_numpy(t)), rows)
+    # The value alone has a kernel of its own, with other fused operations.
+    got = mapped(torch.from_numpy(x), torch.from_numpy(t))
+    np.testing.assert_allclose(got, rows, rtol=3e-7)
 
 
 def test_class_weights_as_a_tensor():

@@ -16,6 +16,9 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "mse": optax.l2_loss,
     "binary_cross_entropy_with_logits": optax.sigmoid_binary_cross_entropy,
     "hinge": optax.hinge_loss,
+    "multiclass_hinge": optax.losses.multiclass_hinge_loss,
+    "kl_divergence": optax.losses.kl_divergence,
+    "cosine_distance": optax.losses.cosine_distance,
 }
 
 
@@ -42,13 +45,16 @@ def make_peer(inputs: Inputs) -> Peer:
 def _function(inputs: Inputs) -> Callable[[Any, Any], Any]:
     """Return (predictions, targets) -> the losses."""
     case = inputs.case
-    if case.over_classes:
+    if case.loss == "cross_entropy":
         function = (
             optax.softmax_cross_entropy
             if case.soft
             else optax.softmax_cross_entropy_with_integer_labels
         )
         return lambda p, t: function(p, t, axis=case.axis)
+    if case.loss == "sparsemax" and not case.soft:
+        sparsemax: Callable[[Any, Any], Any] = optax.losses.multiclass_sparsemax_loss
+        return sparsemax
     if case.loss not in FUNCTIONS:
         raise Unsupported("optax has no such loss")
     return FUNCTIONS[case.loss]

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastloss.arrays.kinds import Array
 from fastloss.benchmark.inputs import Inputs
-from fastloss.benchmark.peers import Peer
+from fastloss.benchmark.peers import Peer, Unsupported
 from fastloss.dtypes import real_dtype
 
 Parts = Callable[[Array, Array], Any]
@@ -34,9 +34,11 @@ def make_peer(inputs: Inputs) -> Peer:
 def _formulas(inputs: Inputs) -> tuple[Parts, Parts]:
     """Return (predictions, targets) -> mean, and -> (mean, its gradient)."""
     case = inputs.case
-    if case.over_classes:
+    if case.loss == "cross_entropy":
         classes = _Soft(inputs) if case.soft else _Hard(inputs)
         return classes.forward, classes.gradient
+    if case.loss not in ELEMENTWISE:
+        raise Unsupported("not written in NumPy here")
     value, both = ELEMENTWISE[case.loss]
     return value, both
 
