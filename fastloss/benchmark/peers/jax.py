@@ -52,9 +52,6 @@ def _function(inputs: Inputs) -> Callable[[Any, Any], Any]:
             else optax.softmax_cross_entropy_with_integer_labels
         )
         return lambda p, t: function(p, t, axis=case.axis)
-    if case.loss == "sparsemax" and not case.soft:
-        sparsemax: Callable[[Any, Any], Any] = optax.losses.multiclass_sparsemax_loss
-        return sparsemax
     if case.loss not in FUNCTIONS:
         raise Unsupported("optax has no such loss")
     return FUNCTIONS[case.loss]
