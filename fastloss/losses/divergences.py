@@ -122,8 +122,8 @@ def log_quotient(a, b, difference):
 @inline
 def mixture(z, t, beta, log_target):
     """(p, q, log(p / m), log(q / m)) with m = beta p + (1 - beta) q."""
-    p = exp(t) if log_target else t
-    q = exp(z)
+    e, q = exp(t), exp(z)
+    p = e if log_target else t
     m = beta * p + (const(1.0, z) - beta) * q
     gap = p - q
     of_p = log_quotient(p, m, (const(1.0, z) - beta) * gap)
@@ -138,7 +138,7 @@ def js_term(z, t, c, row, beta, log_target):
     forward = product(p, log_p - z)
     backward = product(q, z - log_p)
     end = forward if beta == const(0.0, beta) else backward
-    return end if beta == const(0.0, beta) or beta == one else between
+    return end if (beta == const(0.0, beta)) | (beta == one) else between
 
 
 def js_value(row, beta, log_target):
@@ -152,7 +152,7 @@ def js_grad(z, t, c, row, beta, log_target):
     between = (one - beta) * product(q, of_q)
     backward = product(q, z - log_p + one)
     end = -p if beta == const(0.0, beta) else backward
-    return end if beta == const(0.0, beta) or beta == one else between
+    return end if (beta == const(0.0, beta)) | (beta == one) else between
 
 
 def js_hess(z, t, c, row, beta, log_target):
@@ -163,7 +163,7 @@ def js_hess(z, t, c, row, beta, log_target):
     between = (one - beta) * product(q, of_q + share)
     backward = product(q, z - log_p + const(2.0, z))
     end = const(0.0, z) if beta == const(0.0, beta) else backward
-    return end if beta == const(0.0, beta) or beta == one else between
+    return end if (beta == const(0.0, beta)) | (beta == one) else between
 
 
 js_divergence = register(

@@ -74,7 +74,7 @@ def multiclass_hinge(x, t, margin=1.0):
 def _multi_margin(x, t, p=1, margin=1.0):
     width = x.shape[-1]
     own = _at(x, t)
-    gap = np.where(t == 1, -1.0, margin + x - own)
+    gap = np.where((t == 1) | np.isneginf(x), -1.0, margin + x - own)
     size = np.where(gap > 0, np.abs(x) + np.abs(own) + abs(margin), 0.0)
     bad = np.isnan(gap)
     inside = np.where(bad, np.nan, gap > 0)
