@@ -26,6 +26,7 @@ from fastloss.losses.confidence import *
 from fastloss.losses.divergences import *
 from fastloss.losses.likelihoods import *
 from fastloss.losses.margins import *
+from fastloss.losses.multilabel import *
 from fastloss.losses.regression import *
 from fastloss.pointwise import pointwise_loss
 

@@ -65,6 +65,17 @@ def test_nll(size, reduction):
 
 @each("reduction", REDUCTIONS)
 @pytest.mark.parametrize("size", [1.0, 1e4])
+def test_multilabel_soft_margin(size, reduction):
+    x, labels = scores(size), (scores(1.0, 5) > 0).astype(float)
+    theirs = with_autograd(
+        lambda x: F.multilabel_soft_margin_loss(x, torch.from_numpy(labels), reduction=reduction), x
+    )
+    ours = fl.multilabel_soft_margin.value_and_grad(x, labels, reduction=reduction)
+    assert_agree(ours, theirs)
+
+
+@each("reduction", REDUCTIONS)
+@pytest.mark.parametrize("size", [1.0, 1e4])
 @pytest.mark.parametrize("p", [1, 2])
 def test_multi_margin(p, size, reduction):
     """Divided by C; class weights multiply, but do not divide the mean."""
