@@ -1,0 +1,3 @@
+"""The boosters' tests."""
+
+from tests.losses_to_come import losses_to_come  # noqa: F401  (delete with tests/losses_to_come.py)
