@@ -118,7 +118,8 @@ def _log_frequencies(y: Array, w: Array, classes: int, lightgbm: bool) -> Array:
         logs: Array = np.log(np.maximum(frequencies, _LIGHTGBM_EPSILON))
         return logs
     logs = np.log(frequencies + _XGBOOST_EPSILON)
-    return logs - logs.mean()
+    logs -= logs.mean()
+    return logs
 
 
 def _xgboost_quantile(y: Array, w: Array | None, tau: float) -> float:
