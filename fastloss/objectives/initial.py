@@ -62,7 +62,8 @@ def initial_score(
     ``init_score``, both (N,) or (N, C); LightGBM's predictions leave it out.
 
     Sources: XGBoost 3.1's src/objective/init_estimation.cc, multiclass_obj.cu and
-    src/common/stats.h; LightGBM's BoostFromScore and PercentileFun in src/objective.
+    src/common/stats.h; LightGBM 4's BoostFromScore in src/objective, and for quantiles what
+    4.7 was seen to start from.
 
     Examples
     --------
@@ -132,18 +133,16 @@ def _xgboost_quantile(y: Array, w: Array | None, tau: float) -> float:
 
 
 def _lightgbm_quantile(y: Array, w: Array | None, tau: float) -> float:
-    """The label at position tau N, counted from 0, interpolated; weighted, as the source has it."""
+    """Linear interpolation; weighted, between labels whose weight is at least 1."""
+    if w is None or (w == 1.0).all():
+        return float(np.quantile(y, tau))
     order = np.argsort(y, kind="stable")
-    sorted_y = y[order]
-    if w is None:
-        return float(np.interp(tau * y.size, np.arange(y.size), sorted_y))
-    reached = np.cumsum(w[order])
+    sorted_y, reached = y[order], np.cumsum(w[order])
     threshold = reached[-1] * tau
     k = min(int(np.searchsorted(reached, threshold, side="right")), y.size - 1)
     if k in (0, y.size - 1):
         return float(sorted_y[k])
-    step = reached[k + 1] - reached[k]
+    before, step = sorted_y[k - 1], reached[k] - reached[k - 1]
     if step < 1.0:
-        return float(sorted_y[k])
-    before, here = sorted_y[k - 1], sorted_y[k]
-    return float((threshold - reached[k]) / step * (here - before) + before)
+        return float(before)
+    return float(before + (threshold - reached[k - 1]) / step * (sorted_y[k] - before))
