@@ -14,6 +14,14 @@ from tests.objectives.data import DATA, load, weights_for
 LOGISTIC = "binary_cross_entropy_with_logits"
 
 
+TREES = {
+    "iterations": 10, "depth": 3, "learning_rate": 0.3, "random_seed": 0, "verbose": False,
+    "leaf_estimation_iterations": 1, "boost_from_average": False, "thread_count": 2,
+    "allow_writing_files": False, "bootstrap_type": "No", "score_function": "L2",
+    "leaf_estimation_backtracking": "No", "random_strength": 0,
+}  # fmt: skip
+
+
 class Container:
     """CatBoost's older containers have a length and items, and nothing else."""
 
@@ -75,19 +83,12 @@ class TestProtocol:
         np.testing.assert_array_equal(der2, -np.diag(hess[0]))
 
     def test_refuses_labels_that_are_no_classes(self):
-        with pytest.raises(ValueError, match="position 0 is 0.5"):
+        with pytest.raises(ValueError, match=r"position 0 is 0\.5"):
             CatBoostObjective(fl.cross_entropy).calc_ders_multi([0.0, 0.0], 0.5, 1.0)
 
 
 class TestCatBoost:
     """The trees of CatBoost's own objective, with the same way of estimating leaves."""
-
-    TREES = {
-        "iterations": 10, "depth": 3, "learning_rate": 0.3, "random_seed": 0, "verbose": False,
-        "leaf_estimation_iterations": 1, "boost_from_average": False, "thread_count": 2,
-        "allow_writing_files": False, "bootstrap_type": "No", "score_function": "L2",
-        "leaf_estimation_backtracking": "No", "random_strength": 0,
-    }  # fmt: skip
 
     @pytest.fixture(scope="class")
     def catboost(self):
@@ -96,7 +97,7 @@ class TestCatBoost:
     def scores(self, catboost, data, objective, metric, w, **params):
         X, y = DATA[data]()
         model = catboost.CatBoost(
-            {**self.TREES, "loss_function": objective, "eval_metric": metric, **params}
+            {**TREES, "loss_function": objective, "eval_metric": metric, **params}
         )
         model.fit(catboost.Pool(X, y, weight=w))
         return model.predict(X, prediction_type="RawFormulaVal")
