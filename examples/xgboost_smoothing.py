@@ -66,7 +66,7 @@ def main() -> None:
 
     print("\nOn digits held out")
     print(
-        f"  {'objective':26} {'accuracy':>8} {'mean loss':>10} {'worst':>7} {'sure of mistakes':>17}"
+        f"  {'objective':26} {'accuracy':>8} {'mean loss':>10} {'worst':>7} {'sure if wrong':>14}"
     )
     for name, margins in scores.items():
         losses = fl.cross_entropy(margins, targets, reduction="none")
@@ -75,7 +75,7 @@ def main() -> None:
         wrong = guesses != targets
         print(
             f"  {name:26} {1 - wrong.mean():8.1%} {losses.mean():10.3f} {losses.max():7.2f} "
-            f"{confidence[wrong].mean():17.0%}"
+            f"{confidence[wrong].mean():14.0%}"
         )
 
 
