@@ -8,6 +8,7 @@ from tests.metrics.peer import check_same, ours
 Y = np.array([0, 1, 1, 0, 1])
 P = np.array([0.1, 0.8, 0.6, 0.3, 0.9])
 M = np.array([0, 1, 2, 1, 0])
+GAP = np.array([0, 2, 2, 0, 0])  # class 1 does not occur
 Q = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.3, 0.4, 0.3], [0.5, 0.3, 0.2]])
 D = np.array([-2.0, 0.5, 1.5, -0.5, 3.0])
 T = np.array([3.0, -0.5, 2.0, 7.0, 4.0])
@@ -43,6 +44,7 @@ LOG_LOSS = [
     (M, Q, {"labels": [2, 1, 0]}),
     (M, Q, {"labels": [0, 1, 2, 3]}),
     (M * 2, Q, {}),
+    (GAP, Q, {}),
     (np.minimum(M, 1), Q, {}),
     (Y, Q[:, :1], {}),
     (Y[:4], P, {}),
@@ -83,6 +85,7 @@ BRIER = [
     (M, Q, {"labels": [0, 1]}),
     (M, Q[:, :2], {}),
     (M * 3, Q, {}),
+    (GAP, Q, {}),
     (Y, P, {"sample_weight": np.zeros(5)}),
     (Y[:3], P, {}),
 ]
@@ -99,6 +102,7 @@ HINGE = [
     (np.minimum(M, 1), Q, {"labels": [0, 1, 2]}),
     (np.minimum(M, 1), Q, {}),
     (M * 2, Q, {}),
+    (GAP, Q, {}),
     (M, Q, {"labels": [1, 2, 3]}),
     (Y, D[:, None], {}),
     (Y, np.stack([D, D], 1), {}),
