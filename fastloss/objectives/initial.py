@@ -43,7 +43,7 @@ def initial_score(
     classes : int, optional
         How many classes there are, where the labels do not have the last ones.
     **options
-        The loss's options; the quantile loss's `tau` counts.
+        The loss's options; the quantile loss's ``tau`` counts.
 
     Returns
     -------

@@ -55,7 +55,7 @@ class LightGBMObjective(Objective):
     which no custom objective can: the splits of the first tree agree, the leaves do not.
     ``predict`` gives raw scores.
 
-    Sources: LightGBM's src/objective; `fastloss.objectives.conventions` has the list.
+    Sources: LightGBM's src/objective; ``fastloss.objectives.conventions`` has the list.
 
     Examples
     --------

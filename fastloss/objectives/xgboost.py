@@ -49,13 +49,13 @@ class XGBoostObjective(Objective):
     as well; gradient and hessian are new arrays in the scores' shape. Labels are class indices
     of shape (N,), or for soft labels probabilities (N, C).
 
-    XGBoost starts a custom objective from `base_score` = 0.5, taken as a score where no
+    XGBoost starts a custom objective from ``base_score`` = 0.5, taken as a score where no
     ``objective`` is set beside it; pass the built-in objective's own (`initial_score`) to begin
     where it begins. ``max_delta_step`` is 0.7 for its Poisson objective alone. Its quantile
     objective replaces the leaf values by quantiles of the residuals afterwards, which no custom
     objective can: the splits of the first tree agree, the leaves do not.
 
-    Sources: XGBoost's src/objective; `fastloss.objectives.conventions` has the list.
+    Sources: XGBoost's src/objective; ``fastloss.objectives.conventions`` has the list.
 
     Examples
     --------
