@@ -114,6 +114,8 @@ def make_eager(inputs: Inputs) -> Peer:
 def make_compiled(inputs: Inputs) -> Peer:
     """Return the same function compiled by inductor for these shapes."""
     torch._dynamo.reset()  # what earlier cases compiled must not count as recompilation
+    # In this process: a pool of compiling processes goes on starting while the first case is timed.
+    torch._inductor.config.compile_threads = 1
     compiled = torch.compile(function_of(inputs), dynamic=False)
     peer = _peer(inputs, compiled, lambda: torch.compiler.set_stance("fail_on_recompile"))
     try:
