@@ -26,6 +26,7 @@ from fastloss.losses.confidence import *
 from fastloss.losses.divergences import *
 from fastloss.losses.likelihoods import *
 from fastloss.losses.margins import *
+from fastloss.losses.multilabel import *
 from fastloss.losses.regression import *
 from fastloss.pointwise import pointwise_loss
 
@@ -35,10 +36,13 @@ __version__ = "0.1.0"
 losses = registered
 
 
+#: Modules that are at hand without an import of their own, and cost nothing until asked for.
+_LAZY = ("jit", "metrics", "objectives")
+
+
 def __getattr__(name: str) -> Any:
-    # `fl.jit` without a second import, and without its cost where nobody asks for it.
-    if name == "jit":
-        return importlib.import_module("fastloss.jit")
+    if name in _LAZY:
+        return importlib.import_module(f"fastloss.{name}")
     raise AttributeError(f"module 'fastloss' has no attribute {name!r}")
 
 

@@ -11,6 +11,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+import fastloss as fl
+from fastloss.spec import ClassSpec
+
 Limit = Literal["copy", "read", "triad"]
 Call = Literal["forward", "gradient", "gradient, out="]
 
@@ -41,7 +44,7 @@ class Case:
     shape: tuple[int, ...]
     dtype: str = "float32"
     soft: bool = False
-    """Whether the targets of a loss over classes are probabilities."""
+    """Whether the targets of a loss over classes are vectors, such as probabilities."""
     goals: tuple[Goal, ...] = field(default=(), kw_only=True)
     calls: tuple[Call, ...] = field(default=(GRADIENT,), kw_only=True)
     """What the peers are timed at; fastloss always is at all."""
@@ -55,7 +58,7 @@ class Case:
     @property
     def over_classes(self) -> bool:
         """Whether the loss has a class axis."""
-        return self.loss == "cross_entropy"
+        return isinstance(getattr(fl, self.loss).spec, ClassSpec)
 
     @property
     def axis(self) -> int:
@@ -123,6 +126,26 @@ CASES = (
     Case("cross_entropy", (8, 21, 256, 256), soft=True),
     Case("cross_entropy", (4096, 1000), "float64", soft=True),
     Case("cross_entropy", (4096, 1000), "bfloat16", soft=True),
+    Case("nll", (4096, 1000)),
+    Case("nll", (65536, 10)),
+    Case("multiclass_hinge", (4096, 1000)),
+    Case("multiclass_hinge", (65536, 10)),
+    Case("multi_margin", (4096, 1000)),
+    Case("multi_margin", (65536, 10)),
+    Case("focal_cross_entropy", (4096, 1000)),
+    Case("focal_cross_entropy", (65536, 10)),
+    Case("generalized_cross_entropy", (4096, 1000)),
+    Case("generalized_cross_entropy", (65536, 10)),
+    Case("sparsemax", (4096, 1000)),
+    Case("sparsemax", (65536, 10)),
+    Case("sparsemax", (4096, 1000), soft=True),
+    Case("sparsemax", (65536, 10), soft=True),
+    Case("kl_divergence", (4096, 1000), soft=True),
+    Case("kl_divergence", (65536, 10), soft=True),
+    Case("js_divergence", (4096, 1000), soft=True),
+    Case("js_divergence", (65536, 10), soft=True),
+    Case("cosine_distance", (4096, 1000), soft=True),
+    Case("cosine_distance", (65536, 10), soft=True),
     Case("mse", (1,), short=True, goals=(SINGLE_CALL,)),
     Case("mse", (1_000,)),
     Case("mse", (1_000_000,)),

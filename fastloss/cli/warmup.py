@@ -80,6 +80,6 @@ def _arguments(
     loss: Loss, shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return predictions and targets that every loss accepts, as logits or as probabilities."""
-    if isinstance(loss.spec, ClassSpec):
+    if isinstance(loss.spec, ClassSpec) and loss.spec.indices:
         return np.full(shape, 1 / shape[1], dtype), np.zeros(shape[0], np.int64)
     return np.full(shape, 0.5, dtype), np.ones(shape, dtype)

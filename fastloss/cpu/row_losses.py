@@ -172,8 +172,10 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[
     @register_jitable
     def largest(x, t, y, classes, row, options):
         found = real(-np.inf)
+        # A zero that LLVM does not see as one: it would skip terms of -inf by a branch.
+        zero = real(classes) * real(0)
         for c in range(classes):
-            found = running_max(found, real(term_of(x, t, y, c, row, options)))
+            found = running_max(found, real(term_of(x, t, y, c, row, options)) + zero)
         return found
 
     @register_jitable

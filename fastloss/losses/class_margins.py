@@ -22,7 +22,7 @@ def rival_score(z, t, c, row, margin):
 
 def is_rival(z, t, c, row, margin):
     _, _, largest = row
-    return t == const(0.0, t) and z == largest
+    return (t == const(0.0, t)) & (z == largest)
 
 
 def multiclass_hinge_value(row, margin):
@@ -112,7 +112,8 @@ multiclass_hinge = register(
 @inline
 def violation(z, t, row, margin):
     """By how much a class comes closer than the margin to the target: positive if it does."""
-    return margin + (z - row[1]) if t == const(0.0, t) else const(0.0, z)
+    gap = margin + (z - row[1]) if z != const(-math.inf, z) else z  # a mask beside a mask
+    return gap if t == const(0.0, t) else const(0.0, z)
 
 
 def violation_value(z, t, c, row, p, margin):

@@ -36,6 +36,7 @@ def product(p, x):
 # --- Kullback-Leibler -------------------------------------------------------------------
 
 
+@inline
 def kl_term(z, t, c, row, log_target):
     p, log_p = target_pair(t, log_target)
     return product(p, log_p - z)
@@ -45,6 +46,7 @@ def kl_value(row, log_target):
     return row[2]
 
 
+@inline
 def kl_grad(z, t, c, row, log_target):
     p, _ = target_pair(t, log_target)
     return -p
@@ -122,23 +124,26 @@ def log_quotient(a, b, difference):
 @inline
 def mixture(z, t, beta, log_target):
     """(p, q, log(p / m), log(q / m)) with m = beta p + (1 - beta) q."""
-    p = exp(t) if log_target else t
-    q = exp(z)
+    e, q = exp(t), exp(z)
+    p = e if log_target else t
     m = beta * p + (const(1.0, z) - beta) * q
     gap = p - q
     of_p = log_quotient(p, m, (const(1.0, z) - beta) * gap)
     return p, q, of_p, log_quotient(q, m, -beta * gap)
 
 
+# The ends come first, in branches of their own: LLVM then makes a loop of each, none of which
+# computes what only another needs.
+
+
 def js_term(z, t, c, row, beta, log_target):
-    one = const(1.0, z)
+    if beta == const(0.0, beta):
+        return kl_term(z, t, c, row, log_target)
+    if beta == const(1.0, beta):
+        _, log_p = target_pair(t, log_target)
+        return product(exp(z), z - log_p)
     p, q, of_p, of_q = mixture(z, t, beta, log_target)
-    _, log_p = target_pair(t, log_target)
-    between = beta * product(p, of_p) + (one - beta) * product(q, of_q)
-    forward = product(p, log_p - z)
-    backward = product(q, z - log_p)
-    end = forward if beta == const(0.0, beta) else backward
-    return end if beta == const(0.0, beta) or beta == one else between
+    return beta * product(p, of_p) + (const(1.0, z) - beta) * product(q, of_q)
 
 
 def js_value(row, beta, log_target):
@@ -147,23 +152,25 @@ def js_value(row, beta, log_target):
 
 def js_grad(z, t, c, row, beta, log_target):
     one = const(1.0, z)
-    p, q, _, of_q = mixture(z, t, beta, log_target)
-    _, log_p = target_pair(t, log_target)
-    between = (one - beta) * product(q, of_q)
-    backward = product(q, z - log_p + one)
-    end = -p if beta == const(0.0, beta) else backward
-    return end if beta == const(0.0, beta) or beta == one else between
+    if beta == const(0.0, beta):
+        return kl_grad(z, t, c, row, log_target)
+    if beta == one:
+        _, log_p = target_pair(t, log_target)
+        return product(exp(z), z - log_p + one)
+    _, q, _, of_q = mixture(z, t, beta, log_target)
+    return (one - beta) * product(q, of_q)
 
 
 def js_hess(z, t, c, row, beta, log_target):
     one = const(1.0, z)
+    if beta == const(0.0, beta):
+        return const(0.0, z)
+    if beta == one:
+        _, log_p = target_pair(t, log_target)
+        return product(exp(z), z - log_p + const(2.0, z))
     p, q, _, of_q = mixture(z, t, beta, log_target)
-    _, log_p = target_pair(t, log_target)
     share = divide(beta * p, beta * p + (one - beta) * q)
-    between = (one - beta) * product(q, of_q + share)
-    backward = product(q, z - log_p + const(2.0, z))
-    end = const(0.0, z) if beta == const(0.0, beta) else backward
-    return end if beta == const(0.0, beta) or beta == one else between
+    return (one - beta) * product(q, of_q + share)
 
 
 js_divergence = register(

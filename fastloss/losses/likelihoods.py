@@ -27,10 +27,15 @@ def log_factorial(t):
     return stirling if t > const(1.0, t) else const(0.0, t)
 
 
+@inline
+def rate_value(p, t, log_input, eps):
+    return exp(p) - scaled(t, p) if log_input else p - scaled(t, log(p + eps))
+
+
 def poisson_value(p, t, log_input=True, full=False, eps=1e-8):
-    count = scaled(t, p if log_input else log(p + eps))
-    loss = (exp(p) if log_input else p) - count
-    return loss + log_factorial(t) if full else loss
+    if full:
+        return log_factorial(t) + rate_value(p, t, log_input, eps)
+    return rate_value(p, t, log_input, eps)
 
 
 def poisson_grad(p, t, log_input=True, full=False, eps=1e-8):

@@ -376,18 +376,19 @@ charbonnier = register(
 # --- quantiles --------------------------------------------------------------------------
 
 
-def quantile_value(p, t, tau=0.5):
+def quantile_value(p, t, tau=0.5, right_derivative=False):
     d = p - t
     return (const(1.0, p) - tau) * d if d > const(0.0, p) else -tau * d
 
 
-def quantile_grad(p, t, tau=0.5):
-    d = p - t
-    below = -tau if d < const(0.0, p) else d  # 0 at the tie, nan beside a nan
-    return const(1.0, p) - tau if d > const(0.0, p) else below
+def quantile_grad(p, t, tau=0.5, right_derivative=False):
+    d, above = p - t, const(1.0, p) - tau
+    at_tie = above if right_derivative and d == const(0.0, p) else d  # 0, or nan beside a nan
+    below = -tau if d < const(0.0, p) else at_tie
+    return above if d > const(0.0, p) else below
 
 
-def quantile_hess(p, t, tau=0.5):
+def quantile_hess(p, t, tau=0.5, right_derivative=False):
     return unless_nan(p - t, const(0.0, p))
 
 
@@ -397,7 +398,7 @@ quantile = register(
         quantile_value,
         quantile_grad,
         quantile_hess,
-        (Option("tau", 0.5, number(0.0, 1.0)),),
+        (Option("tau", 0.5, number(0.0, 1.0)), Option("right_derivative", False, flag)),
         doc=rf"""
         Pinball loss of each element.
 
@@ -409,6 +410,8 @@ quantile = register(
         {ARRAYS}
         tau : float in [0, 1], default 0.5
             Which quantile; 0.5 is the median, and half of `mae`.
+        right_derivative : bool, default False
+            Whether the gradient at the target is 1 - tau, as XGBoost and LightGBM have it.
         {CALL}
 
         {ERRORS}

@@ -115,7 +115,7 @@ LOSSES = (
     of_error("huber", {"wide": {"delta": 2.5}}),
     of_error("smooth_l1", {"wide": {"beta": 2.5}}),
     of_error("log_cosh", {}),
-    of_error("quantile", {"high": {"tau": 0.875}}),
+    of_error("quantile", {"high": {"tau": 0.875, "right_derivative": True}}),
     of_error("charbonnier", {"wide": {"eps": 0.75}}),
     of_amount("msle", {"real": amounts}, {"half": {"half": True}}, uniform(-0.5, 4.0)),
     of_amount(

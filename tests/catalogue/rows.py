@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.catalogue.draws import class_weight, indices, normal, probabilities, softmax
+from tests.catalogue.draws import class_weight, indices, normal, probabilities, softmax, uniform
 from tests.catalogue.entry import Loss
 from tests.oracles import rows
 
@@ -120,6 +120,14 @@ LOSSES = (
         predictions=normal(2.0),
         targets={"real": normal(2.0)},
         options={"plain": {}, "epsilon": {"epsilon": 20.0}},
+        over_classes=True,
+    ),
+    Loss(
+        "multilabel_soft_margin",
+        rows.multilabel_soft_margin,
+        predictions=normal(4.0),
+        targets={"soft": uniform(0.0, 1.0)},
+        options={"plain": {}},
         over_classes=True,
     ),
 )

@@ -194,6 +194,7 @@ def test_ties():
     tie = {"mae": 0.0, "quantile": 0.0, "log_cosh": 0.0, "charbonnier": 0.0}
     for name, expected in tie.items():
         assert getattr(fl, name).grad(one, one) == expected, name
+    assert fl.quantile.grad(one, one, tau=0.25, right_derivative=True) == 0.75
     assert fl.perceptron.grad(np.zeros(1), one) == 0
     assert fl.squared_hinge.grad(one, one) == 0
     assert fl.modified_huber.grad(one, one) == 0

@@ -6,6 +6,7 @@ ignored examples and class weights.
 
 import numpy as np
 
+from tests.oracles import elementwise
 from tests.oracles.expected import Expected
 
 
@@ -74,7 +75,7 @@ def multiclass_hinge(x, t, margin=1.0):
 def _multi_margin(x, t, p=1, margin=1.0):
     width = x.shape[-1]
     own = _at(x, t)
-    gap = np.where(t == 1, -1.0, margin + x - own)
+    gap = np.where((t == 1) | np.isneginf(x), -1.0, margin + x - own)
     size = np.where(gap > 0, np.abs(x) + np.abs(own) + abs(margin), 0.0)
     bad = np.isnan(gap)
     inside = np.where(bad, np.nan, gap > 0)
@@ -281,3 +282,16 @@ def cosine_distance(x, t, epsilon=0.0):
         # A length is a sum, a root and a product; three of them meet in each term.
         2 * free * (2 * np.abs(a * b) + size + 3 * size * a * a) / n**2,
     )
+
+
+# --- several labels ---------------------------------------------------------------------
+
+
+@_over_rows
+def multilabel_soft_margin(x, t):
+    width = x.shape[-1]
+    right, wrong = elementwise.softplus(-x), elementwise.softplus(x)
+    loss = (t * right + (1 - t) * wrong).mean(-1)
+    p, q = elementwise.sigmoid(x), elementwise.sigmoid(-x)
+    grad_scale = ((1 - t) * p + t * q) / width
+    return loss, ((1 - t) * p - t * q) / width, p * q / width, loss, grad_scale, p * q / width

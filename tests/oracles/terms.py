@@ -98,7 +98,7 @@ def log_cosh(p, t):
 
 
 @by_terms
-def quantile(p, t, tau=0.5):
+def quantile(p, t, tau=0.5, right_derivative=False):
     return [max(tau * (t - p), (tau - 1) * (t - p))]
 
 

@@ -16,6 +16,9 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "mse": optax.l2_loss,
     "binary_cross_entropy_with_logits": optax.sigmoid_binary_cross_entropy,
     "hinge": optax.hinge_loss,
+    "multiclass_hinge": optax.losses.multiclass_hinge_loss,
+    "kl_divergence": optax.losses.kl_divergence,
+    "cosine_distance": optax.losses.cosine_distance,
 }
 
 
@@ -42,7 +45,7 @@ def make_peer(inputs: Inputs) -> Peer:
 def _function(inputs: Inputs) -> Callable[[Any, Any], Any]:
     """Return (predictions, targets) -> the losses."""
     case = inputs.case
-    if case.over_classes:
+    if case.loss == "cross_entropy":
         function = (
             optax.softmax_cross_entropy
             if case.soft

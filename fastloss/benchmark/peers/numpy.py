@@ -34,7 +34,7 @@ def make_peer(inputs: Inputs) -> Peer:
 def _formulas(inputs: Inputs) -> tuple[Parts, Parts]:
     """Return (predictions, targets) -> mean, and -> (mean, its gradient)."""
     case = inputs.case
-    if case.over_classes:
+    if case.loss == "cross_entropy":
         classes = _Soft(inputs) if case.soft else _Hard(inputs)
         return classes.forward, classes.gradient
     if case.loss not in ELEMENTWISE:

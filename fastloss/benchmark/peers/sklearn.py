@@ -43,7 +43,7 @@ def _function(inputs: Inputs) -> Any:
         raise Unsupported(f"scikit-learn has no {case.dtype}")
     if case.soft:
         raise Unsupported("scikit-learn has no probability targets")
-    if case.over_classes:
+    if case.loss == "cross_entropy":
         if len(case.shape) != 2:
             raise Unsupported("scikit-learn takes a matrix of logits only")
         return HalfMultinomialLoss(n_classes=case.shape[1])
