@@ -155,6 +155,12 @@ def _classes(loss: Loss) -> _Axis:
             ]
             q = r"\log q_1" if loss.spec.vectors else r"\log q_y"
             return _Axis(f"log-probability ${q}$", _by(q), _LOGARITHMS, targets)
+        case "Logits" if not loss.spec.indices:  # of labels that do not compete
+            targets = [
+                (f"$y = ({y}, {y})$", at((y, y), lambda x: (x, x), lambda x: np.ones((2, len(x)))))
+                for y in (1, 0)
+            ]
+            return _Axis("logit $z$ of both labels", _by("z"), _LOGITS, targets)
     ahead = at(sure, lambda x: (x, np.zeros_like(x)), first)
     return _Axis("margin $z_y - z_c$", _by("z_y"), _LOGITS, [("", ahead)])
 
@@ -191,7 +197,7 @@ def _other_values(option: Option) -> Iterator[Any]:
         candidates = [default + 1]
     else:
         scales = (0.5, 2.0) if default < 1.0 else (2.0, 0.5)
-        candidates = [float(f"{scale * default:.3g}") for scale in (*scales, 100.0, 1000.0)]
+        candidates = [float(f"{scale * default:.3g}") for scale in (*scales, 1.2, 100.0, 1000.0)]
     for candidate in candidates:
         try:
             option.check(option.name, candidate)
