@@ -176,8 +176,8 @@ binary_cross_entropy_with_logits = register(
         Notes
         -----
         Sources: PyTorch's ``binary_cross_entropy_with_logits`` (`pos_weight`), Keras'
-        ``BinaryCrossentropy`` (`label_smoothing`). A nan gives nan. An infinite logit gives inf,
-        or nan where it is right: its tail of 0 stands beside 0 * inf.
+        ``BinaryCrossentropy`` (`label_smoothing`). A nan gives nan. An infinite logit gives inf
+        where it is wrong and nan where it is right (0 * inf).
 
         Examples
         --------

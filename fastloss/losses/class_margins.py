@@ -1,4 +1,4 @@
-"""Losses over classes that are linear in the scores: margins, and the sparsemax."""
+"""Losses over classes without a softmax: margins, and the sparsemax."""
 
 from __future__ import annotations
 

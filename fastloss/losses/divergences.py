@@ -190,8 +190,8 @@ js_divergence = register(
         .. math:: \ell(\log q, p) = \beta \mathrm{{KL}}(p \| m) + (1 - \beta) \mathrm{{KL}}(q \| m)
 
         m = beta p + (1 - beta) q is the mixture. The predictions are log q, so the gradient is
-        (1 - beta) q log(q / m). For beta = 0 and 1 the formula is 0, and the loss instead its limit
-        after division by beta or 1 - beta: KL(p | q) for beta = 0, KL(q | p) for beta = 1.
+        (1 - beta) q log(q / m). For beta = 0 and 1, where that is 0, the loss is the limit of the
+        formula divided by beta or 1 - beta: KL(p | q) for beta = 0, KL(q | p) for beta = 1.
 
         Parameters
         ----------
@@ -323,8 +323,8 @@ cosine_distance = register(
 
         .. math:: \ell(z, y) = 1 - \frac{z \cdot y}{|z| |y|}
 
-        With u and v for z and y divided by their lengths, the gradient is that of the cosine u v,
-        negative: (u (u v) - v) divided by the length of z. The hessian may be negative.
+        With the lengths a and b of z and y, u = z / a and v = y / b, the gradient is
+        ((u v) u - v) / a, where u v is the cosine. The hessian may be negative.
 
         Parameters
         ----------
@@ -347,8 +347,8 @@ cosine_distance = register(
         -----
         Source: optax's ``cosine_distance``, where, too, `epsilon` bounds the squares (PyTorch's
         ``cosine_similarity`` bounds the lengths, by 1e-8). A vector of zeros has no direction:
-        nan, unless epsilon > 0. The squares of lengths may leave the dtype's
-        range.
+        nan, unless epsilon > 0. The squares of
+        lengths may leave the range of the dtype.
 
         Examples
         --------
