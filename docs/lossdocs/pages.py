@@ -30,13 +30,21 @@ FOLDER = "losses"
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write the page and the pictures of every loss, in place of those of an earlier build."""
+    """Write the page of every loss in place of those of an earlier build, unless they are the same.
+
+    Sphinx reads, and draws, again what is written again.
+    """
     folder = Path(app.srcdir, FOLDER)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for loss in fl.losses():
-        title = f"{loss.name}\n{'=' * len(loss.name)}"
-        (folder / f"{loss.name}.rst").write_text(f"{title}\n\n.. loss:: {loss.name}\n")
+    pages = {f"{loss.name}.rst": _page(loss.name) for loss in fl.losses()}
+    if {path.name: path.read_text() for path in folder.glob("*.rst")} != pages:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, page in pages.items():
+            (folder / name).write_text(page)
+
+
+def _page(name: str) -> str:
+    return f"{name}\n{'=' * len(name)}\n\n.. loss:: {name}\n"
 
 
 class LossPage(SphinxDirective):

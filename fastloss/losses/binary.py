@@ -299,7 +299,7 @@ focal = register(
         >>> import fastloss as fl
         >>> z, y = np.array([0.0, 2.0, -1000.0]), np.array([1, 1, 1])
         >>> fl.focal(z, y, alpha=None, reduction="none").round(6).tolist()
-        [0.173287, 0.001803, 1000.0]
+        [0.173287, 0.001804, 1000.0]
         """,
     )
 )
