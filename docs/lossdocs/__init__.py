@@ -1,7 +1,8 @@
 """What the documentation needs beyond Sphinx: a page for every loss, made from the loss itself.
 
-`pages` writes and fills them, `pictures` draws, `views` chooses what is drawn, `formulas` typesets,
-`references` tells parameters from broken references, `commands` shows the command line's own help.
+`pages` writes and fills them, `pictures` draws, `views` chooses what is drawn, `curves` computes
+it, `formulas` typesets, `references` tells parameters from broken references, `commands` shows
+the command line's own help.
 """
 
 from __future__ import annotations

@@ -93,10 +93,15 @@ class LossTable(SphinxDirective):
             ]
             lines += ["   :class: losses", ""]
             for loss in losses:
-                summary = loss.__doc__.partition("\n")[0]
+                summary = re.sub(r"`(\w+)`", _reference, loss.__doc__.partition("\n")[0])
                 lines += [f"   * - :py:obj:`~fastloss.{loss.name}`", f"     - {summary}", ""]
                 lines += [f"       .. math:: {_formula(loss)}", ""]
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _reference(name: re.Match[str]) -> str:
+    """What stands in single backticks on a page, for the table: a loss or a parameter."""
+    return f"`~fastloss.{name[1]}`" if name[1] in fl.__all__ else f"*{name[1]}*"
 
 
 def _formula(loss: fl.Loss) -> str:

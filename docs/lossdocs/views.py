@@ -1,12 +1,12 @@
 """What a loss looks like: which predictions to plot it over, for which targets and options.
 
-Nothing here names a loss. What there is to see follows from the loss itself: its kind, the values
-that its domain accepts, its formula and its options.
+Nothing here names a loss. What there is to see follows from the loss itself: its kind, what its
+docstring says that predictions are, its formula and its options.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastloss import Loss
-from fastloss.spec import Option, PointwiseSpec
+from fastloss.spec import CLASS_OPTIONS, Option, PointwiseSpec
+from lossdocs.curves import of_classes, of_elements
 
 Evaluate = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -78,99 +79,90 @@ def _grid(low: float, high: float) -> np.ndarray:
     return np.linspace(low, high, 1201)
 
 
+_WIDE = _grid(-3.0, 3.0)
 _LOGITS = _grid(-4.0, 4.0)
 _INSIDE = _grid(0.0, 1.0)[1:-1]
+_LOGARITHMS = _grid(-4.0, 0.0)[:-1]
+
+
+def _kind(loss: Loss) -> str:
+    """What the docstring says that predictions are: "Logits", for example, or "" for numbers."""
+    found = re.search(r"^predictions : .*\n {4}([\w-]+)", loss.__doc__ or "", re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _by(variable: str) -> str:
+    return rf"\partial \ell / \partial {variable}"
 
 
 # --- losses of one element --------------------------------------------------------------
 
 
 def _elements(loss: Loss) -> _Axis:
-    """The axis of an element-wise loss: its error, its margin, its probability or its logit."""
-    spec = loss.spec
-    valid = spec.domain.valid if spec.domain else lambda p, t, tolerance: True
+    """The axis of an element-wise loss: its score, its probability, its logit or its error."""
 
     def at(target: float) -> Evaluate:
-        def evaluate(x: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-            values = [options.get(option.name, option.default) for option in spec.options]
-            checked = [o.check(o.name, v) for o, v in zip(spec.options, values, strict=True)]
-            return _apply(spec.value, x, target, checked), _apply(spec.grad, x, target, checked)
+        return lambda x, **options: of_elements(loss, x, target, options)
 
-        return evaluate
-
-    def accepted(x: np.ndarray, target: float) -> np.ndarray:
-        return x[[bool(valid(p, target, 0.0)) for p in x.tolist()]]
-
-    wide = _grid(-3.0, 3.0)
-    if _same_after(loss, lambda p, t: (0.5 * p, 2.0 * t)):
-        targets = [(f"$y = {y:+}$", at(float(y))) for y in (1, -1)]
-        return _Axis("prediction $p$", r"\partial \ell / \partial p", wide, targets)
-    if _is_binary(loss):
-        targets = [(f"$y = {y}$", at(float(y))) for y in (1, 0)]
-        if accepted(wide, 1.0).size < wide.size:
-            return _Axis("probability $p$", r"\partial \ell / \partial p", _INSIDE, targets)
-        return _Axis("logit $z$", r"\partial \ell / \partial z", _LOGITS, targets)
-    if _same_after(loss, lambda p, t: (p + 1.5, t + 1.5)):
-        return _Axis("error $p - y$", r"\partial \ell / \partial p", wide, [("", at(0.0))])
-    targets = [(f"$y = {y}$", at(float(y))) for y in (1, 3)]
-    x = accepted(wide, 1.0)
-    return _Axis("prediction $p$", r"\partial \ell / \partial p", x, targets)
-
-
-def _is_binary(loss: Loss) -> bool:
-    """Whether targets are labels 0 and 1: the family of the loss says so."""
-    return str(loss.spec.value.__module__).rpartition(".")[2] == "binary"
-
-
-def _same_after(loss: Loss, move: Callable[[Any, Any], tuple[Any, Any]]) -> bool:
-    """Whether the formula gives the same after `move`: a loss of p - y, for example, or of p y."""
-    options = [option.check(option.name, option.default) for option in loss.spec.options]
-    p, t = np.linspace(-1.75, 2.0, 16), 0.25
-    here, there = (_apply(loss.spec.value, *at, options) for at in ((p, t), move(p, t)))
-    return bool(np.allclose(here, there))
-
-
-def _apply(formula: Callable[..., Any], x: np.ndarray, target: float, options: Any) -> np.ndarray:
-    """Return the formula, an ordinary Python function, of each x."""
-
-    def one(p: float) -> float:
-        try:
-            return float(formula(p, target, *options))
-        except (OverflowError, ValueError, ZeroDivisionError):  # inf or nan once compiled
-            return math.nan
-
-    return np.array([one(p) for p in x.tolist()])
+    labels = [("$y = 1$", at(1.0)), ("$y = 0$", at(0.0))]
+    match _kind(loss):
+        case "Scores":
+            signs = [("$y = +1$", at(1.0)), ("$y = -1$", at(-1.0))]
+            return _Axis("score $p$", _by("p"), _WIDE, signs)
+        case "Probabilities":
+            return _Axis("probability $p$", _by("p"), _INSIDE, labels)
+        case "Logits":
+            return _Axis("logit $z$", _by("z"), _LOGITS, labels)
+    here, moved = at(0.0)(_WIDE)[0], at(1.5)(_WIDE + 1.5)[0]
+    if np.allclose(here, moved):
+        return _Axis("error $p - y$", _by("p"), _WIDE, [("", at(0.0))])
+    targets = [("$y = 1$", at(1.0)), ("$y = 3$", at(3.0))]
+    return _Axis("prediction $p$", _by("p"), _grid(-1.0, 3.0), targets)
 
 
 # --- losses over classes ----------------------------------------------------------------
 
 
 def _classes(loss: Loss) -> _Axis:
-    """The axis of a loss over classes: its true class against one other."""
-    if getattr(loss.spec, "from_logits", True):
-        across, derivative, x = "margin $z_y - z_c$", r"\partial \ell / \partial z_y", _LOGITS
-    else:
-        across, derivative, x = "probability $p_y$", r"\partial \ell / \partial p_y", _INSIDE
+    """The axis of a loss over two classes, the target's and another; or of a plane's vectors."""
 
-    def evaluate(x: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-        other = np.zeros_like(x) if across.startswith("margin") else 1.0 - x
-        predictions = np.stack([x, other], axis=1)  # (points, classes)
-        value, grad = loss.value_and_grad(
-            predictions, _first_class(loss, predictions), reduction="none", **options
-        )
-        return value, grad[:, 0]
+    def at(
+        target: tuple[float, float], place: Callable[..., Any], way: Callable[..., Any]
+    ) -> Evaluate:
+        def evaluate(x: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+            predictions = np.stack(place(x), axis=1)  # (points, 2)
+            value, grad = of_classes(loss, predictions, np.array(target), options)
+            return value, np.sum(grad * np.stack(way(x), axis=1), axis=1)
 
-    return _Axis(across, derivative, x, [("", evaluate)])
+        return evaluate
 
+    def first(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones_like(x), np.zeros_like(x)
 
-def _first_class(loss: Loss, predictions: np.ndarray) -> np.ndarray:
-    """Return targets that say class 0: indices, or where there are none a one-hot array."""
-    indices = np.zeros(len(predictions), np.int64)
-    try:
-        loss.value_and_grad(predictions, indices, reduction="none")
-    except (TypeError, ValueError):
-        return np.eye(predictions.shape[1])[indices]
-    return indices
+    sure, torn = (1.0, 0.0), (0.5, 0.5)
+    match _kind(loss):
+        case "Vectors":  # on the unit circle, with the derivative along it
+            turn = at(sure, lambda x: (np.cos(x), np.sin(x)), lambda x: (-np.sin(x), np.cos(x)))
+            return _Axis(r"angle $\varphi$", _by(r"\varphi"), _grid(0.0, np.pi), [("", turn)])
+        case "Probabilities":
+            share = at(sure, lambda x: (x, 1.0 - x), first)
+            return _Axis("probability $p_y$", _by("p_y"), _INSIDE, [("", share)])
+        case "Log-probabilities":
+            distributions = [("$p = (1, 0)$", sure), ("$p = (0.5, 0.5)$", torn)]
+            targets = [
+                (label, at(target, lambda x: (x, np.log1p(-np.exp(x))), first))
+                for label, target in (distributions if loss.spec.vectors else [("", sure)])
+            ]
+            q = r"\log q_1" if loss.spec.vectors else r"\log q_y"
+            return _Axis(f"log-probability ${q}$", _by(q), _LOGARITHMS, targets)
+        case "Logits" if not loss.spec.indices:  # of labels that do not compete
+            targets = [
+                (f"$y = ({y}, {y})$", at((y, y), lambda x: (x, x), lambda x: np.ones((2, len(x)))))
+                for y in (1, 0)
+            ]
+            return _Axis("logit $z$ of both labels", _by("z"), _LOGITS, targets)
+    ahead = at(sure, lambda x: (x, np.zeros_like(x)), first)
+    return _Axis("margin $z_y - z_c$", _by("z_y"), _LOGITS, [("", ahead)])
 
 
 # --- options ----------------------------------------------------------------------------
@@ -182,6 +174,9 @@ def _variants(
     """The options that make a difference one can see: "name = value" and the curves."""
     value, grad = evaluate(x)
     for option in loss.spec.options:
+        # Which classes there are, or whether an array holds logarithms, is not the loss' shape.
+        if option.name in CLASS_OPTIONS or option.name.startswith("log_"):
+            continue
         for other in _other_values(option):
             changed = evaluate(x, **{option.name: other})
             if _differ(value, changed[0]) and _differ(grad, changed[1]):
@@ -190,24 +185,25 @@ def _variants(
 
 
 def _other_values(option: Option) -> Iterator[Any]:
-    """Values that the option takes, besides its default; none for arrays, indices and names."""
+    """Values that the option takes, besides its default."""
     default = option.default
     if isinstance(default, bool):
-        yield not default
-        return
-    if default is None or default == 0:
-        candidates = [0.2, 2.0]
-    elif isinstance(default, float):
-        scales = (0.5, 2.0) if default < 1.0 else (2.0, 0.5)
-        candidates = [scale * default for scale in (*scales, 100.0, 1000.0)]
+        candidates = [not default]
+    elif default is None:
+        candidates = [2.0]
+    elif default == 0:
+        candidates = [0.2]
+    elif isinstance(default, int):
+        candidates = [default + 1]
     else:
-        return
+        scales = (0.5, 2.0) if default < 1.0 else (2.0, 0.5)
+        candidates = [float(f"{scale * default:.3g}") for scale in (*scales, 1.2, 100.0, 1000.0)]
     for candidate in candidates:
         try:
             option.check(option.name, candidate)
         except (TypeError, ValueError):
             continue
-        yield float(f"{candidate:.3g}")
+        yield candidate
 
 
 def _differ(a: np.ndarray, b: np.ndarray) -> bool:

@@ -79,8 +79,9 @@ binary_cross_entropy = register(
 
         Raises
         ------
-        ValueError
-            If a prediction or target is nan or outside [0, 1]; it names the first.
+        TypeError, ValueError
+            For dtypes and shapes that do not fit, and if a prediction or target is nan or
+            outside [0, 1]; the error names the first.
 
         See Also
         --------
@@ -160,12 +161,14 @@ binary_cross_entropy_with_logits = register(
 
         .. math:: \ell(z, y) = \log(1 + e^z) - y z
 
+        The gradient is sigmoid(z) - y, the hessian sigmoid(z) sigmoid(-z).
+
         {_LOGITS}
         pos_weight : number or array, default 1.0
             Weight of the positive part: pos_weight y softplus(-z) + (1 - y) softplus(z). An
             array broadcasts against the predictions, for example one weight per class.
         label_smoothing : float in [0, 1], default 0.0
-            Targets become y (1 - e) + e / 2.
+            With e for its value, targets become y (1 - e) + e / 2.
         {CALL}
 
         {ERRORS}
@@ -173,8 +176,8 @@ binary_cross_entropy_with_logits = register(
         Notes
         -----
         Sources: PyTorch's ``binary_cross_entropy_with_logits`` (`pos_weight`), Keras'
-        ``BinaryCrossentropy`` (`label_smoothing`). A nan gives nan, and so does an infinite
-        logit, beside whose tail of 0 stands 0 * inf.
+        ``BinaryCrossentropy`` (`label_smoothing`). A nan gives nan. An infinite logit gives inf
+        where it is wrong and nan where it is right (0 * inf).
 
         Examples
         --------
@@ -271,15 +274,15 @@ focal = register(
         .. math:: \ell(z, y) = a q^\gamma (\log(1 + e^z) - y z)
 
         q = (1 - y) sigmoid(z) + y sigmoid(-z) is the probability of being wrong, and
-        a = alpha y + (1 - alpha) (1 - y). Powers are taken in log space: small ones of a q that
-        underflows are right. The hessian may be negative.
+        a = alpha y + (1 - alpha) (1 - y). The power is taken in log space, so it is right also
+        where q underflows. The hessian may be negative.
 
         {_LOGITS}
         alpha : float in [0, 1] or None, default 0.25
-            Weight of the label 1 against 0; None weighs both with 1.
+            Weight of the label 1; that of the label 0 is 1 - alpha. None weighs both with 1.
         gamma : float >= 0, default 2.0
-            How much less the examples count that are right already; with 0 and without `alpha`
-            the loss is `binary_cross_entropy_with_logits`.
+            The larger, the less examples count that are classified well; with 0, and None for
+            `alpha`, the loss is `binary_cross_entropy_with_logits`.
         {CALL}
 
         {ERRORS}
@@ -334,12 +337,13 @@ poly = register(
 
         .. math:: \ell(z, y) = \log(1 + e^z) - y z + \epsilon q
 
-        q = (1 - y) sigmoid(z) + y sigmoid(-z) is the probability of being wrong, the first term
-        of the cross-entropy's expansion. The hessian may be negative.
+        q = (1 - y) sigmoid(z) + y sigmoid(-z) is the probability of being wrong. For labels 0
+        and 1 the cross-entropy is q + q^2 / 2 + q^3 / 3 + ...; the loss reweighs the first term.
+        The hessian may be negative.
 
         {_LOGITS}
         epsilon : float, default 2.0
-            What is added to that term's coefficient of 1.
+            Added to the coefficient of that term, which is 1.
         {CALL}
 
         {ERRORS}

@@ -1,4 +1,4 @@
-"""Losses over classes that are linear in the scores: margins, and the sparsemax."""
+"""Losses over classes without a softmax: margins, and the sparsemax."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ multiclass_hinge = register(
         {SCORES_DOC}
         {INDICES_DOC}
         margin : float, default 1.0
+            By how much the target's score must lead for a loss of 0.
         axis : int, default -1
         sample_weight, reduction, grad_output, out
             See `fastloss.loss.Loss`.
@@ -177,12 +178,14 @@ multi_margin = register(
             hess=multi_margin_hess,
         ),
         rf"""
-        Hinge losses of all classes beside the target.
+        Hinge losses of all classes beside the target, summed and divided by C.
 
         .. math:: \ell(z, y) = \frac 1 C \sum_{{c \ne y}} \max(0, \mathrm{{margin}} - z_y + z_c)^p
 
-        The gradient is p / C times the violation to the power p - 1 at every class that comes
-        closer than the margin, and minus their sum at the target; 0 at the margin exactly.
+        Every class that comes closer to the target than the margin violates it. At such a class
+        the gradient is p / C times the violation to the power p - 1, and the hessian 0 for p = 1
+        and 2 / C for p = 2. At the target they are minus the sum of these gradients, and the sum
+        of these hessians; elsewhere, and at the margin exactly, 0.
 
         Parameters
         ----------
@@ -191,6 +194,7 @@ multi_margin = register(
         p : {{1, 2}}, default 1
             The power.
         margin : float, default 1.0
+            By how much the target's score must lead every other one for a loss of 0.
         class_weight : array of shape (C,), optional
             Multiplies the loss of an example by the weight of its class. ``"mean"`` divides by
             the number of examples all the same, as in PyTorch.
@@ -327,8 +331,8 @@ sparsemax = register(
             -inf is a mask: probability 0.
         targets : array
             Class indices, of any integer dtype and the predictions' shape without `axis`; or
-            distributions, of a floating dtype and the predictions' shape. They are taken as
-            given, but for the loss as if they summed to 1.
+            distributions, of a floating dtype and the predictions' shape, taken as given: where
+            they do not sum to 1, the loss is that of z - max(z).
         ignore_index : int, default -100
             A class index that marks an example as ignored: loss, gradient and weight 0.
         axis : int, default -1

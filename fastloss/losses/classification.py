@@ -1,4 +1,4 @@
-"""Losses over the classes of one axis."""
+"""Cross-entropy over the classes of one axis."""
 
 from __future__ import annotations
 

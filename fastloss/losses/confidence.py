@@ -45,7 +45,7 @@ nll = register(
         rf"""
         Negative log-likelihood of log-probabilities.
 
-        .. math:: \ell(z, y) = -z_y
+        .. math:: \ell(\log q, y) = -\log q_y
 
         The gradient is -1 at the target and 0 elsewhere, whatever the predictions are, and the
         hessian 0.
@@ -53,8 +53,8 @@ nll = register(
         Parameters
         ----------
         predictions : array of shape (N, C), (N, T, C), (N, C, H, W), ...
-            Log-probabilities, of dtype float64, float32, float16 or bfloat16, taken as given
-            and not renormalised; the classes lie on `axis`.
+            Log-probabilities log q, of dtype float64, float32, float16 or bfloat16, taken as
+            given and not renormalised; the classes lie on `axis`.
         {INDICES_DOC}
         class_weight : array of shape (C,), optional
             Multiplies the loss of an example by the weight of its class; ``"mean"`` divides by
@@ -214,14 +214,17 @@ focal_cross_entropy = register(
 
         .. math:: \ell(z, y) = -\alpha (1 - p_y)^\gamma \log p_y, \quad p = \mathrm{{softmax}}(z)
 
-        p is the softmax probability of the target. With gamma = 0 it is cross-entropy; the
-        larger gamma, the less count examples that are classified well.
+        The gradient at class c is
+        alpha (1 - p_y)^gamma (gamma p_y log(p_y) / (1 - p_y) - 1) ([c = y] - p_c). The hessian may
+        be negative.
 
         Parameters
         ----------
         {LOGITS_DOC}
         {INDICES_DOC}
         gamma : float >= 0, default 2.0
+            The larger, the less examples count that are classified well; with 0 and alpha = 1
+            the loss is `cross_entropy`.
         alpha : number or array of shape (C,), default 1.0
             Multiplies the loss; of an array, by the entry of the target. ``"mean"`` divides by
             the number of examples all the same.
@@ -290,15 +293,16 @@ generalized_cross_entropy = register(
 
         .. math:: \ell(z, y) = (1 - p_y^q) / q, \quad p = \mathrm{{softmax}}(z)
 
-        p is the softmax probability of the target. Between cross-entropy, the limit q = 0, and
-        the mean absolute error of the probabilities, q = 1: the larger q, the less it follows
-        labels that are wrong. The gradient is p^q times that of cross-entropy.
+        The gradient is p_y^q times that of `cross_entropy`. The hessian may be negative.
 
         Parameters
         ----------
         {LOGITS_DOC}
         {INDICES_DOC}
         q : float in (0, 1], default 0.7
+            The larger, the less the loss follows labels that are wrong: it goes to
+            `cross_entropy` for q towards 0, and is half the absolute error of the probabilities,
+            1 - p_y, for q = 1.
         axis : int, default -1
         sample_weight, reduction, grad_output, out
             See `fastloss.loss.Loss`.

@@ -17,5 +17,6 @@ ERRORS = """Raises
 
 SIGN_ERRORS = """Raises
         ------
-        ValueError
-            If a target is neither -1 nor +1; it names the first."""
+        TypeError, ValueError
+            For dtypes, shapes and options that do not fit, and for targets other than -1 and
+            +1; the error names the first."""

@@ -87,13 +87,13 @@ kl_divergence = register(
 
         See Also
         --------
-        js_divergence : symmetric, and finite also where q is 0.
+        js_divergence : symmetric for beta = 0.5, and finite also where q is 0.
 
         Notes
         -----
         Sources: PyTorch's ``kl_div``, summed over the classes; optax's ``kl_divergence`` and
-        ``kl_divergence_with_log_targets``. Where p is 0 the loss is 0 whatever q is, where
-        PyTorch has 0 * inf = nan. p > 0 and q = 0: inf. p < 0: nan.
+        ``kl_divergence_with_log_targets``. A class with p = 0 adds 0 whatever q is, where
+        PyTorch has 0 * inf = nan. p > 0 with q = 0 gives inf, p < 0 gives nan.
 
         Examples
         --------
@@ -189,9 +189,9 @@ js_divergence = register(
 
         .. math:: \ell(\log q, p) = \beta \mathrm{{KL}}(p \| m) + (1 - \beta) \mathrm{{KL}}(q \| m)
 
-        m = beta p + (1 - beta) q. The predictions are log q; the derivative by one of them is
-        (1 - beta) q log(q / m). At the ends of beta, where this is 0, it stands for what it
-        goes to when divided by beta or 1 - beta: beta = 0 is KL(p | q), beta = 1 KL(q | p).
+        m = beta p + (1 - beta) q is the mixture. The predictions are log q, so the gradient is
+        (1 - beta) q log(q / m). For beta = 0 and 1, where that is 0, the loss is the limit of the
+        formula divided by beta or 1 - beta: KL(p | q) for beta = 0, KL(q | p) for beta = 1.
 
         Parameters
         ----------
@@ -213,8 +213,8 @@ js_divergence = register(
         -----
         Source: R. Agarwal et al., On-Policy Distillation of Language Models (2024), the
         generalised divergence of GKD; as TRL's ``generalized_jsd_loss``, of which q is the
-        student and p the teacher. beta = 0.5 is the Jensen-Shannon divergence in nats. Exact
-        also where p and q are almost equal. Where p or q is 0 its part of the loss is 0.
+        student and p the teacher. beta = 0.5 is the Jensen-Shannon divergence in nats. It
+        keeps its digits where p and q are almost equal. Where p or q is 0 its term is 0.
 
         Examples
         --------
@@ -323,6 +323,9 @@ cosine_distance = register(
 
         .. math:: \ell(z, y) = 1 - \frac{z \cdot y}{|z| |y|}
 
+        With the lengths a and b of z and y, u = z / a and v = y / b, the gradient is
+        ((u v) u - v) / a, where u v is the cosine. The hessian may be negative.
+
         Parameters
         ----------
         predictions : array of shape (N, C), (N, T, C), (N, C, H, W), ...
@@ -330,7 +333,7 @@ cosine_distance = register(
         targets : array of the predictions' shape, float64, float32, float16 or bfloat16
             Vectors.
         epsilon : float >= 0, default 0.0
-            The least that |z|^2 and |y|^2 count for.
+            The least that the squared length of a vector counts for.
         axis : int, default -1
         sample_weight, reduction, grad_output, out
             See `fastloss.loss.Loss`.
@@ -344,7 +347,8 @@ cosine_distance = register(
         -----
         Source: optax's ``cosine_distance``, where, too, `epsilon` bounds the squares (PyTorch's
         ``cosine_similarity`` bounds the lengths, by 1e-8). A vector of zeros has no direction:
-        nan, unless epsilon > 0. Lengths whose square leaves the range are no trouble.
+        nan, unless epsilon > 0. The squares of
+        lengths may leave the range of the dtype.
 
         Examples
         --------

@@ -63,6 +63,7 @@ poisson_nll = register(
         the loss p - y log(p + eps).
 
         {ARRAYS}
+            Counts; that they are at least 0 is not checked.
         log_input : bool, default True
             Whether predictions are logarithms of rates.
         full : bool, default False
@@ -77,7 +78,8 @@ poisson_nll = register(
         Notes
         -----
         Source: PyTorch's ``poisson_nll_loss``; the gradient is that of XGBoost's
-        ``count:poisson``. A count of 0 adds 0, whatever the rate.
+        ``count:poisson``. For a count of 0 the second term is 0, whatever the
+        rate.
 
         Examples
         --------
@@ -124,15 +126,16 @@ gaussian_nll = register(
 
         .. math:: \ell(p, y) = \tfrac 1 2 (\log v + (p - y)^2 / v)
 
-        The gradient is (p - y) / var, the hessian 1 / var; no derivative by `var` is taken.
+        v is `var`, or `eps` where that is larger. The gradient is (p - y) / v, the hessian 1 / v;
+        no derivative by `var` is taken.
 
         {ARRAYS}
         var : number or array, default 1.0
-            Variances; an array broadcasts against the predictions. Below `eps` they count as
-            `eps`.
+            Variances; an array broadcasts against the predictions.
         full : bool, default False
             Adds log(2 pi) / 2, the constant of the likelihood.
         eps : float > 0, default 1e-6
+            The least variance that counts.
         {CALL}
 
         {ERRORS}
@@ -187,6 +190,7 @@ gamma_nll = register(
         itself, the loss log(p) + y / p, and the hessian (2 y / p - 1) / p^2 may be negative.
 
         {ARRAYS}
+            Amounts above 0, which is not checked.
         log_input : bool, default True
             Whether predictions are logarithms of means.
         {CALL}
@@ -251,9 +255,10 @@ tweedie_nll = register(
         exp((2 - r) p) - y exp((1 - r) p); the hessian is positive.
 
         {ARRAYS}
+            Amounts of at least 0, which is not checked.
         power : float, 1 < power < 2, default 1.5
-            The exponent of the mean that the variance is proportional to: towards 1 counts
-            (`poisson_nll`), towards 2 amounts (`gamma_nll`).
+            The variance is proportional to the mean to this power: near 1 as for counts
+            (`poisson_nll`), near 2 as for positive amounts (`gamma_nll`).
         {CALL}
 
         {ERRORS}
@@ -261,8 +266,8 @@ tweedie_nll = register(
         Notes
         -----
         Source: XGBoost's ``reg:tweedie``, LightGBM's ``tweedie``, scikit-learn's
-        ``HalfTweedieLoss``, which drop what depends on y alone. A target of 0 adds 0 to the
-        second term, whatever the mean.
+        ``HalfTweedieLoss``, which drop what depends on y alone. For a target of 0 the second
+        term is 0, whatever the mean.
 
         Examples
         --------

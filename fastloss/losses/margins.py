@@ -73,13 +73,13 @@ hinge = register(
 
         .. math:: \ell(p, y) = \max(0, \mathrm{{margin}} - y p)
 
-        The gradient is -y inside the margin and 0 outside; at the margin exactly, where there
-        is none, it is 0.
+        The gradient is -y inside the margin and 0 from the margin on; the hessian is 0.
 
         {_ARRAYS}
         margin : float, default 1.0
+            From which y p on the loss is 0.
         squared : bool, default False
-            max(0, margin - y p)^2, with the gradient -2 y max(0, margin - y p).
+            Squares the loss: this is `squared_hinge`.
         {CALL}
 
         {SIGN_ERRORS}
@@ -133,6 +133,7 @@ squared_hinge = register(
 
         {_ARRAYS}
         margin : float, default 1.0
+            From which y p on the loss is 0.
         {CALL}
 
         {SIGN_ERRORS}
@@ -177,7 +178,8 @@ perceptron = register(
 
         .. math:: \ell(p, y) = \max(0, -y p)
 
-        The gradient is -y where the sign of the score is wrong, else 0, at a score of 0 as well.
+        The gradient is -y where the sign of the score is wrong, and 0 elsewhere, also at a score
+        of 0; the hessian is 0.
 
         {_ARRAYS}
         {CALL}
@@ -186,7 +188,8 @@ perceptron = register(
 
         Notes
         -----
-        Source: F. Rosenblatt (1958); optax's ``perceptron_loss``, which takes -y / 2 at 0.
+        Source: F. Rosenblatt, The Perceptron (1958); as optax's ``perceptron_loss``, but for the
+        gradient at a score of 0, where optax takes -y / 2.
 
         Examples
         --------
@@ -225,11 +228,12 @@ modified_huber = register(
         modified_huber_hess,
         domain=_SIGNS,
         doc=rf"""
-        Squared hinge loss of the score of each element, which goes on as a line.
+        Squared hinge loss of the score of each element, linear beyond a margin of -1.
 
         .. math:: \ell(p, y) = \max(0, 1 - y p)^2 - \max(0, -1 - y p)^2
 
-        Beyond y p = -1 it is -4 y p. The hessian is 2 for -1 <= y p < 1, else 0.
+        Where y p < -1 this is -4 y p, and the gradient -4 y; elsewhere the gradient is
+        -2 y max(0, 1 - y p). The hessian is 2 for -1 <= y p < 1, else 0.
 
         {_ARRAYS}
         {CALL}
@@ -281,8 +285,8 @@ soft_margin = register(
 
         .. math:: \ell(p, y) = \log(1 + e^{{-y p}})
 
-        The gradient is -y sigmoid(-y p), the hessian y^2 sigmoid(y p) sigmoid(-y p). The same
-        as `binary_cross_entropy_with_logits` with the labels 0 and 1.
+        The gradient is -y sigmoid(-y p), the hessian y^2 sigmoid(y p) sigmoid(-y p).
+        `binary_cross_entropy_with_logits` is the same with labels 0 and 1.
 
         {_ARRAYS}
             Other numbers are accepted, and scale the score.
@@ -326,7 +330,7 @@ exponential = register(
         exponential_hess,
         domain=_SIGNS,
         doc=rf"""
-        Exponential loss of the score of each element: what AdaBoost lowers.
+        Exponential loss of the score of each element: what AdaBoost minimises.
 
         .. math:: \ell(p, y) = e^{{-y p}}
 
@@ -339,8 +343,8 @@ exponential = register(
 
         Notes
         -----
-        Source: J. Friedman, T. Hastie and R. Tibshirani, Additive Logistic Regression (2000).
-        scikit-learn's ``ExponentialLoss`` takes labels 0 and 1 and half the score:
+        Source: J. Friedman, T. Hastie and R. Tibshirani, Additive Logistic Regression (2000);
+        as scikit-learn's ``ExponentialLoss``, which takes labels 0 and 1:
         y exp(-p) + (1 - y) exp(p).
 
         Examples

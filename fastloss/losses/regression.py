@@ -160,8 +160,8 @@ huber = register(
 
         .. math:: \ell(p, y) = \tfrac 1 2 m^2 + \delta (|p - y| - m), \; m = \min(|p - y|, \delta)
 
-        The gradient is p - y, clipped to [-delta, delta]; the hessian is 1 up to delta, there
-        included, and 0 beyond.
+        The gradient is p - y, clipped to [-delta, delta]; the hessian is 1 up to an error of
+        delta, that one included, and 0 beyond.
 
         {ARRAYS}
         delta : float > 0, default 1.0
@@ -221,8 +221,8 @@ smooth_l1 = register(
 
         .. math:: \ell(p, y) = \tfrac 1 2 m^2 / \beta + |p - y| - m, \quad m = \min(|p - y|, \beta)
 
-        The gradient is (p - y) / beta, clipped to [-1, 1]; the hessian is 1 / beta below beta, and
-        0 from there on.
+        The gradient is (p - y) / beta, clipped to [-1, 1]; the hessian is 1 / beta below an error
+        of beta, and 0 from there on.
 
         {ARRAYS}
         beta : float >= 0, default 1.0
@@ -284,8 +284,8 @@ log_cosh = register(
 
         .. math:: \ell(p, y) = \log(\cosh(p - y))
 
-        About d^2 / 2 for small errors d = p - y and abs(d) - log 2 for large ones, to the last
-        digits of both. The gradient is tanh(d), the hessian 1 - tanh(d)^2.
+        With d = p - y the gradient is tanh(d), the hessian 1 - tanh(d)^2. The loss is about
+        d^2 / 2 for small errors and abs(d) - log(2) for large ones, and accurate for both.
 
         {ARRAYS}
         {CALL}
@@ -347,7 +347,8 @@ charbonnier = register(
         .. math:: \ell(p, y) = \sqrt{{(p - y)^2 + \epsilon^2}}
 
         With d = p - y the gradient is d / sqrt(d^2 + eps^2), the hessian
-        eps^2 / (d^2 + eps^2)^(3/2); eps at d = 0 is not subtracted. Squares do not overflow.
+        eps^2 / (d^2 + eps^2)^(3/2). At d = 0 the loss is eps, not 0. Large errors do not overflow
+        when they are squared.
 
         {ARRAYS}
         eps : float > 0, default 1e-3
@@ -477,7 +478,7 @@ msle = register(
         2 (1 - u) / (1 + p)^2, which is negative where u > 1.
 
         {ARRAYS}
-            Both above -1; a prediction of -1 gives inf, one below it nan.
+            Targets lie above -1, and so do predictions: -1 gives inf, less gives nan.
         half : bool, default False
             With the factor 1/2, as XGBoost's ``reg:squaredlogerror`` has it.
         {CALL}
