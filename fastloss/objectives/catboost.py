@@ -44,9 +44,9 @@ class CatBoostObjective(Objective):
     raw scores. With one target only; CatBoost recognises objectives of several targets by a
     base class of its own. With ``hessian="exact"``, `calc_ders_multi` gives cross-entropy's
     whole matrix, diagonal and -p_i p_j beside it; the other losses, and cross-entropy with
-    ``z_loss``, ``logit_scale`` or ``logit_softcap``, have the diagonal alone. One call of Python per
-    row makes it slow, whatever it computes: for class losses CatBoost's own objectives are
-    faster by orders of magnitude.
+    ``z_loss``, ``logit_scale`` or ``logit_softcap``, have the diagonal alone. One call of
+    Python per row makes it slow, whatever it computes: for class losses CatBoost's own
+    objectives are faster by orders of magnitude.
 
     Source: CatBoost's documentation, "User-defined loss function".
 

@@ -52,7 +52,8 @@ class LightGBMObjective(Objective):
     LightGBM starts custom objectives from 0, the built-in ones from their
     ``boost_from_average``: pass ``init_score=`` to the data set, and add it to raw predictions.
     Its quantile objective replaces the leaf values by quantiles of the residuals afterwards,
-    which no custom objective can: the splits of the first tree agree, the leaves do not.
+    which no custom objective can: with ``right_derivative=True`` the splits of the first
+    tree agree, the leaves do not.
     ``predict`` gives raw scores.
 
     Sources: LightGBM's src/objective; ``fastloss.objectives.conventions`` has the list.

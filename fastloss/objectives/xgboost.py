@@ -53,7 +53,8 @@ class XGBoostObjective(Objective):
     ``objective`` is set beside it; pass the built-in objective's own (`initial_score`) to begin
     where it begins. ``max_delta_step`` is 0.7 for its Poisson objective alone. Its quantile
     objective replaces the leaf values by quantiles of the residuals afterwards, which no custom
-    objective can: the splits of the first tree agree, the leaves do not.
+    objective can: with ``right_derivative=True`` the splits of the first
+    tree agree, the leaves do not.
 
     Sources: XGBoost's src/objective; ``fastloss.objectives.conventions`` has the list.
 
