@@ -42,12 +42,17 @@ def muladd(typingctx, a, b, c):
 
 @intrinsic
 def divide(typingctx, a, b):
-    """a / b without the check for 0 that Numba's default error model adds."""
+    """a / b without the check for 0 that Numba's default error model adds.
+
+    Of two types in float64: outside of the kernels, options are literals of it.
+    """
+    kind = a if a == b and isinstance(a, types.Float) else types.float64
 
     def codegen(context, builder, signature, args):
-        return builder.fdiv(*args)
+        pairs = zip(args, signature.args, strict=True)
+        return builder.fdiv(*[context.cast(builder, x, given, kind) for x, given in pairs])
 
-    return a(a, b), codegen
+    return kind(a, b), codegen
 
 
 @intrinsic

@@ -65,6 +65,21 @@ def test_value_grad_and_hess_of_each_elementwise_loss(loss):
 
 
 @pytest.mark.parametrize("loss", ELEMENTWISE, ids=lambda loss: loss.name)
+def test_default_options_beside_float32(loss):
+    """A default is a float64 to Numba: the two must get along."""
+    value, grad, hess = (getattr(fj, f"{loss.name}_{part}") for part in ("value", "grad", "hess"))
+
+    @njit
+    def use(p, y):
+        return value(p, y), grad(p, y), hess(p, y)
+
+    expected = loss.oracle(np.array([0.5]), np.array([1.0]))
+    got = use(np.float32(0.5), np.float32(1.0))
+    for a, b in zip(got, (expected.loss, expected.grad, expected.hess), strict=True):
+        np.testing.assert_allclose(a, b[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ELEMENTWISE, ids=lambda loss: loss.name)
 def test_the_same_functions_in_plain_python(loss):
     """Without Numba: for a debugger, and for reading."""
     rng = np.random.default_rng(3)
