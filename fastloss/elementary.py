@@ -12,6 +12,9 @@ import math
 
 from numba.extending import register_jitable
 
+#: Makes a formula, or a step of a kernel, part of every function that calls it.
+inline = register_jitable(forceinline=True)
+
 # --- implemented by each target ---------------------------------------------------------
 
 
@@ -85,7 +88,7 @@ def maximum(a: float, b: float) -> float:
 # --- composed, the same everywhere ------------------------------------------------------
 
 
-@register_jitable(forceinline=True)
+@inline
 def tanh(x):
     """Hyperbolic tangent, accurate also near 0."""
     e = expm1(const(-2.0, x) * abs(x))
@@ -94,7 +97,7 @@ def tanh(x):
     return x if x == const(0.0, x) else signed  # keeps the sign of zero
 
 
-@register_jitable(forceinline=True)
+@inline
 def sigmoid(z):
     """1 / (1 + e^-z), accurate in both tails."""
     e = exp(-abs(z))
@@ -102,13 +105,13 @@ def sigmoid(z):
     return divide(e if z < const(0.0, z) else one, one + e)
 
 
-@register_jitable(forceinline=True)
+@inline
 def softplus(z):
     """log(1 + e^z), stable for every z."""
     return maximum(z, const(0.0, z)) + log1p_unit(exp(-abs(z)))
 
 
-@register_jitable(forceinline=True)
+@inline
 def clamped_log(p):
     """log(p), at least -100: PyTorch's rule for losses of probabilities."""
     return maximum(log(p), const(-100.0, p))

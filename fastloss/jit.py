@@ -36,6 +36,7 @@ from fastloss.elementary import (
     divide,
     exp,
     expm1,
+    inline,
     log,
     log1p,
     maximum,
@@ -71,7 +72,7 @@ def _export_formulas() -> list[str]:
         if isinstance(loss.spec, PointwiseSpec):
             for role in ("value", "grad", "hess"):
                 name = f"{loss.name}_{role}"
-                globals()[name] = register_jitable(forceinline=True)(getattr(loss.spec, role))
+                globals()[name] = inline(getattr(loss.spec, role))
                 names.append(name)
     return names
 

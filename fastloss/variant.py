@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastloss.dtypes import FLOATS, name_of
 from fastloss.losses.softmax import Link
+from fastloss.spec import Operands
 
 
 class Outputs(NamedTuple):
@@ -53,3 +55,28 @@ class RowVariant(NamedTuple):
     targets: str
     soft: bool
     outputs: Outputs
+
+
+def class_variant(
+    operands: Operands,
+    smoothing: float,
+    link: Link,
+    outputs: Outputs,
+    weighted: bool = True,
+    rows: bool = False,
+) -> ClassVariant:
+    """Return what the kernels of a cross-entropy on these arrays are compiled for."""
+    row = row_variant(operands, outputs)
+    mass = row.soft or smoothing > 0.0
+    class_weight = mass and "class_weight" in operands.array_options
+    return ClassVariant(
+        row.predictions, row.targets, row.soft, mass, class_weight, link, outputs, weighted, rows
+    )
+
+
+def row_variant(operands: Operands, outputs: Outputs) -> RowVariant:
+    """Return what the kernels of a `RowSpec` on these arrays are compiled for."""
+    targets = name_of(operands.targets.dtype)
+    soft = targets in FLOATS
+    predictions = name_of(operands.predictions.dtype)
+    return RowVariant(predictions, targets if soft else "float32", soft, outputs)

@@ -15,9 +15,9 @@ from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import DATA_CELL, NO_CELL, CpuPlan, cell_of, packers
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.layouts import layout_record
-from fastloss.losses.softmax import Link, link_of
+from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
-from fastloss.variant import ClassVariant, RowVariant
+from fastloss.variant import class_variant, row_variant
 
 #: Rows shorter than this do not fill vectors: run across the examples instead.
 LANES_BELOW = 64
@@ -66,17 +66,16 @@ class ClassPlan(CpuPlan):
             for shape, strides, itemsize in of_examples
         ]
         if isinstance(spec, RowSpec):
-            targets = name_of(t.dtype) if soft else "float32"
-            variant = RowVariant(name_of(p.dtype), targets, soft, self.outputs)
-            self.compute = row_losses.compute_kernel(spec, variant)
+            self.compute = row_losses.compute_kernel(spec, row_variant(operands, self.outputs))
         else:
             without_gaps = in_rows and all(
                 layout_record(shape, strides, itemsize * classes) is None
                 for shape, strides, itemsize in of_examples
             )
             rows = family is softmax_lanes and without_gaps
+            link = link_of(scale, cap)
             self.compute = family.compute_kernel(
-                self._variant(operands, smoothing, link_of(scale, cap), rows)
+                class_variant(operands, smoothing, link, self.outputs, self.weighted, rows)
             )
         self.prepare = None if soft else scan_kernel()
         self.prepare_chunks = -(-self.examples // SCAN_CHUNK)
@@ -97,24 +96,6 @@ class ClassPlan(CpuPlan):
         )  # fmt: skip
         #: Whether the class indices are a row of int64 as they are given.
         self.indices_as_given = t.dtype == np.int64 and t.flags.c_contiguous
-
-    def _variant(
-        self, operands: Operands, smoothing: float, link: Link, rows: bool
-    ) -> ClassVariant:
-        """Return what the kernel of a cross-entropy is compiled for."""
-        p, t = operands.predictions, operands.targets
-        mass = self.soft or smoothing > 0.0
-        return ClassVariant(
-            name_of(p.dtype),
-            name_of(t.dtype) if self.soft else "float32",
-            self.soft,
-            mass,
-            mass and "class_weight" in operands.array_options,
-            link,
-            self.outputs,
-            self.weighted,
-            rows,
-        )
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""
@@ -180,6 +161,8 @@ class ClassPlan(CpuPlan):
 
 def choose_family(spec: ClassSpec, classes: int, in_rows: bool) -> Any:
     """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
-    if not (isinstance(spec, CrossEntropySpec) and spec.from_logits):
-        return probabilities if isinstance(spec, CrossEntropySpec) else row_losses
+    if not isinstance(spec, CrossEntropySpec):
+        return row_losses
+    if not spec.from_logits:
+        return probabilities
     return softmax_rows if in_rows and classes >= LANES_BELOW else softmax_lanes

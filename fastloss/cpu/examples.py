@@ -14,7 +14,8 @@ import numpy as np
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.ir import least, make_read_record
-from fastloss.cpu.memory import inline, load_float64, load_int64, poke_int64
+from fastloss.cpu.memory import load_float64, load_int64, poke_int64
+from fastloss.elementary import inline
 
 #: Examples that one chunk of `scan` looks at.
 SCAN_CHUNK = 16384

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba.core import types
-from numba.extending import overload, register_jitable
+from numba.extending import overload
 
 from fastloss import elementary
 from fastloss.cpu.ir import cast_like as real
@@ -23,6 +23,7 @@ from fastloss.cpu.ir import (
     roundeven,
     split_exponent,
 )
+from fastloss.elementary import inline
 
 # A call that LLVM finds too large to inline would keep the loop around it scalar.
 INLINE = {"forceinline": True}
@@ -43,7 +44,7 @@ def on_cpu(stub):
             return None
 
         overload(stub, target="cpu", jit_options=INLINE)(choose)
-        return register_jitable(forceinline=True)(implementation)
+        return inline(implementation)
 
     return register
 
@@ -63,7 +64,7 @@ LN2_HI_32, LN2_LO_32 = 0.693359375, -2.12194440e-4
 LN2_HI_64, LN2_LO_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
-@register_jitable(forceinline=True)
+@inline
 def reduce_exp(x):
     """(n, r) with x = n ln(2) + r and |r| <= ln(2) / 2."""
     n = roundeven(x * real(LOG2_E, x))

@@ -17,9 +17,7 @@ from numba.core import types
 from numba.extending import register_jitable
 
 from fastloss.cpu import ir
-
-inline = register_jitable(forceinline=True)
-
+from fastloss.elementary import inline
 
 # --- scalars in memory ------------------------------------------------------------------
 
@@ -134,6 +132,7 @@ class Transfers(NamedTuple):
     place: Callable
     deliver: Callable
     line_at: Callable
+    apart: Callable
 
 
 def transfers_of_a_kernel() -> Callable[[int], Transfers]:
@@ -197,4 +196,14 @@ def make_transfers(itemsize: int) -> Transfers:
             copy_items(target, stride, buffer + done * itemsize, itemsize, run)
             done += run
 
-    return Transfers(fetch, place, deliver, line_at)
+    @register_jitable
+    def apart(line, n, buffer):
+        """Copy a line that is about to be overwritten; return where the copy is.
+
+        A loop in place finds at run time that its arrays overlap, and runs scalar.
+        """
+        for i in range(n):
+            poke(buffer, i, peek(line, i))
+        return buffer
+
+    return Transfers(fetch, place, deliver, line_at, apart)

@@ -24,15 +24,9 @@ from fastloss.cpu.ir import (
     release,
     running_sum,
 )
-from fastloss.cpu.memory import (
-    STORAGE,
-    inline,
-    load_float64,
-    load_int64,
-    poke_int64,
-    transfers_of_a_kernel,
-)
+from fastloss.cpu.memory import STORAGE, load_float64, load_int64, poke_int64, transfers_of_a_kernel
 from fastloss.dtypes import EPS, real_dtype
+from fastloss.elementary import inline
 from fastloss.fingerprint import fingerprint
 from fastloss.labels import label_of
 from fastloss.spec import Domain, PointwiseSpec, everything
@@ -154,7 +148,6 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     value, grad = inline(spec.value), inline(spec.grad)
     hess = inline(spec.hess or spec.grad)
     p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
-    peek_p, poke_p = STORAGE[f"int{8 * p_size}"][3:]
     t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
     real_size, load_real, store_real, peek_real, poke_real = STORAGE[real.__name__]
@@ -162,7 +155,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     where = tuple(0 if is_array else None for is_array in variant.array_options)
     OPTION_ARRAYS = any(variant.array_options)
     transfers = transfers_of_a_kernel()
-    fetch_p, place, deliver, _ = transfers(p_size)
+    fetch_p, place, deliver, _, apart = transfers(p_size)
     fetch_t, fetch_real = transfers(t_size).fetch, transfers(real_size).fetch
     WEIGHTED = variant.weighted
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
@@ -232,10 +225,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
             if HESS:
                 h = place(h, call.h_layout, start, n, b + 5 * LINE)
             if (GRAD and g == p) or (HESS and h == p):
-                # In place, the loop would find its arrays overlap, and run scalar.
-                for i in range(n):
-                    poke_p(b, i, peek_p(p, i))
-                p = b
+                p = apart(p, n, b)
             loss = call.loss + start * real_size if PER_ELEMENT else losses
             total += tile(n, p, t, w, u, values, lines, scale, loss, g, h)
             if GRAD:

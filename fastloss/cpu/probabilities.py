@@ -17,6 +17,7 @@ from fastloss.cpu.ir import running_sum
 from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, examples_per_chunk, make_rows
 from fastloss.dtypes import real_dtype
+from fastloss.elementary import inline
 from fastloss.labels import label_of
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target
@@ -44,7 +45,7 @@ def probability_steps(variant: ClassVariant) -> Steps:
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     _, GRAD, HESS, _ = variant.outputs
 
-    @register_jitable(forceinline=True)
+    @inline
     def mass_on(t, class_weight, keep, spread, c):
         """Probability mass on class c of the row whose soft targets are at `t`."""
         y = real(load_t(t, c)) if SOFT else real(0)
@@ -60,11 +61,11 @@ def probability_steps(variant: ClassVariant) -> Steps:
             total = running_sum(total, mass * surprise(real(load_x(x, c))))
         return np.float64(total)
 
-    @register_jitable(forceinline=True)
+    @inline
     def look(call, x, t, y):
         return 0
 
-    @register_jitable(forceinline=True)
+    @inline
     def value(call, x, t, y, onehot, state, first):
         total = 0.0
         if MASS:
@@ -95,7 +96,7 @@ def probability_steps(variant: ClassVariant) -> Steps:
             if HESS:
                 store_x(h, y, f * mass * surprise_curvature(at_y))
 
-    @register_jitable(forceinline=True)
+    @inline
     def write(call, x, t, y, onehot, state, factor, g, h):
         write_derivatives(
             x, t, call.classes, call.class_weight_real, real(call.keep), real(call.spread),

@@ -15,9 +15,10 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import least, load_tuple, running_max, running_sum
-from fastloss.cpu.memory import STORAGE, inline
+from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, examples_per_chunk, make_rows
 from fastloss.dtypes import real_dtype
+from fastloss.elementary import inline
 from fastloss.labels import label_of
 from fastloss.spec import Reduction, Round, RowSpec
 from fastloss.variant import RowVariant
@@ -58,7 +59,7 @@ def row_steps(spec: RowSpec, variant: RowVariant) -> Steps:
         at_y = real(0) if SOFT else real(peek_x(x, y))
         return reduce(x, t, y, call.classes, (real(call.classes), at_y), options)
 
-    @register_jitable(forceinline=True)
+    @inline
     def value(call, x, t, y, onehot, row, first):
         loss = np.float64(value_of(row, *load_tuple(call.options, where, real(0))))
         return loss if SOFT else onehot * loss

@@ -54,9 +54,8 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
     real = real_dtype(variant.predictions).type
     _, _, store_real, *_ = STORAGE[real.__name__]
     transfers = transfers_of_a_kernel()
-    fetch, place, deliver, _ = transfers(x_size)
+    fetch, place, deliver, _, apart = transfers(x_size)
     fetch_t = transfers(t_size).fetch
-    peek_bits, poke_bits = STORAGE[f"int{8 * x_size}"][3:]
     SOFT = variant.soft
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     READ = whole or GRAD or HESS
@@ -106,10 +105,7 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
                 x = call.x + offset_of(call.x_layout, i, classes * x_size)
                 x_row = fetch(x, x_line, 0, classes, x_buffer) if READ else x
                 if READ and ((GRAD and g_row == x_row) or (HESS and h_row == x_row)):
-                    # In place, the loops would find their arrays overlap, and run scalar.
-                    for c in range(classes):
-                        poke_bits(x_buffer, c, peek_bits(x_row, c))
-                    x_row = x_buffer
+                    x_row = apart(x_row, classes, x_buffer)
                 t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
                 t_row = fetch_t(t, t_line, 0, classes, t_buffer) if SOFT else t
                 state = look(call, x_row, t_row, y)

@@ -31,7 +31,7 @@ from fastloss.cpu.memory import (
     transfers_of_a_kernel,
 )
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_nonpositive, log
+from fastloss.elementary import exp_nonpositive, inline, log
 from fastloss.labels import label_of
 from fastloss.losses.softmax import (
     IDENTITY,
@@ -81,7 +81,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     real = real_dtype(variant.predictions).type
     size, load_real, store_real, peek, poke = STORAGE[real.__name__]
     transfers = transfers_of_a_kernel()
-    fetch, place, deliver, _ = transfers(x_size)
+    fetch, place, deliver, *_ = transfers(x_size)
     fetch_t = transfers(t_size).fetch
     link, link_slope, link_curvature = variant.link
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
@@ -186,7 +186,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         line = fetch_t(call.t + c * call.t_step, call.t_layout, start, m, buffer)
         return line, 1, weight
 
-    @register_jitable(forceinline=True)
+    @inline
     def mass_on(t_line, entry, weight, keep, spread):
         """Probability mass on a class."""
         y = real(load_t(t_line, entry)) if SOFT else real(0)
@@ -209,7 +209,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 poke_float64(mass, lane, peek_float64(mass, lane) + np.float64(p))
                 poke_float64(dot, lane, peek_float64(dot, lane) + product)
 
-    @register_jitable(forceinline=True)
+    @inline
     def derivatives(p, mass, raw, slope, bend, factor, scale, cap):
         """(gradient, hessian) of a class of probability p that has the target `mass`."""
         by_z = slope * p - mass

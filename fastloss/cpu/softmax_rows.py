@@ -22,7 +22,7 @@ from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.ir import allocate, least, release, running_max, running_sum
 from fastloss.cpu.memory import STORAGE, offset_of
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_nonpositive
+from fastloss.elementary import exp_nonpositive, inline
 from fastloss.labels import label_of
 from fastloss.losses.softmax import (
     SOFTCAPPED,
@@ -69,7 +69,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     IN_GRADIENT = GRAD and not HESS and not RAW and x_size == size
     ONE_FACTOR = IN_GRADIENT and not MASS
 
-    @register_jitable(forceinline=True)
+    @inline
     def mass_on(t, class_weight, keep, spread, c):
         """Probability mass on class c of the row whose soft targets are at `t`."""
         y = real(load_t(t, c)) if SOFT else real(0)
@@ -118,7 +118,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             dot = running_sum(dot, class_dot(np.float64(p), np.float64(shifted)))
         return mass, dot
 
-    @register_jitable(forceinline=True)
+    @inline
     def derivatives(p, mass, raw, slope, bend, factor, scale, cap):
         """(gradient, hessian) of a class of probability p that has the target `mass`."""
         by_z = slope * p - mass

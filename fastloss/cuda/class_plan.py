@@ -30,10 +30,11 @@ from fastloss.cuda.plans import (
     scratch,
 )
 from fastloss.cuda.primitives import LARGE, WARP, WIDE
-from fastloss.cuda.variant import ClassVariant, Mapping, RowVariant
+from fastloss.cuda.variant import Mapping
 from fastloss.dtypes import FLOATS, name_of
-from fastloss.losses.softmax import Link, link_of
+from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
+from fastloss.variant import class_variant, row_variant
 
 
 class ClassPlan(CudaPlan):
@@ -60,7 +61,6 @@ class ClassPlan(CudaPlan):
         self.parameters = [float(options.get(option.name, 1.0)) for option in spec.parameters]
         self.counts_class_weight = int(spec.counts_class_weight)
         self.indices = (index_size, int(t.dtype.kind == "i"), options.get("ignore_index", 0))
-        link = link_of(scale, cap)
         new = (p.shape, self.new_strides(), p.itemsize)
         self.wholes = [
             (a.shape, a.strides, a.itemsize) if a is not None else new
@@ -87,10 +87,9 @@ class ClassPlan(CudaPlan):
         softmax = isinstance(spec, CrossEntropySpec) and spec.from_logits
         variant: Any
         if isinstance(spec, RowSpec):
-            targets = name_of(t.dtype) if soft else "float32"
-            variant = RowVariant(name_of(p.dtype), targets, soft, self.outputs)
+            variant = row_variant(operands, self.outputs)
         else:
-            variant = self.variant(operands, smoothing, link)
+            variant = class_variant(operands, smoothing, link_of(scale, cap), self.outputs)
         self.split = softmax and in_rows and self.is_split()
         self.tiles = softmax and in_rows and softmax_tiles.suits(variant, mapping, classes)
         if self.split:
@@ -127,20 +126,6 @@ class ClassPlan(CudaPlan):
         if self.mean and not (soft and arrays[0] is None):
             self.weight_blocks = blocks_for(self.examples, 8 * THREADS)
         self.count = float(self.examples) if soft else 0.0
-
-    def variant(self, operands: Operands, smoothing: float, link: Link) -> ClassVariant:
-        """Return what the kernels of a cross-entropy are compiled for."""
-        p, t = operands.predictions, operands.targets
-        mass = self.soft or smoothing > 0.0
-        return ClassVariant(
-            name_of(p.dtype),
-            name_of(t.dtype) if self.soft else "float32",
-            self.soft,
-            mass,
-            mass and "class_weight" in operands.array_options,
-            link,
-            self.outputs,
-        )
 
     def may_be_wide(self, axis: int) -> bool:
         """Whether the rows of all arrays begin alike, as far as their strides tell."""

@@ -14,7 +14,8 @@ import numpy as np
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
 from fastloss.cuda.memory import load_float64, store_float32, store_float64
-from fastloss.cuda.primitives import LARGE, WARP, cuda, inline, thread_number
+from fastloss.cuda.primitives import LARGE, WARP, cuda, thread_number
+from fastloss.elementary import inline
 
 #: Threads of the block that adds up.
 THREADS = min(8, LARGE) * WARP

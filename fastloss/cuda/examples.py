@@ -16,7 +16,8 @@ from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import THREADS, adder
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
 from fastloss.cuda.memory import load_index, number_at, offset_of, store_float64, store_int64
-from fastloss.cuda.primitives import block_count, block_number, cuda, inline, thread_number
+from fastloss.cuda.primitives import block_count, block_number, cuda, thread_number
+from fastloss.elementary import inline
 
 #: In the place of the size of a class index: the targets are probabilities.
 NOT_INDICES = 0

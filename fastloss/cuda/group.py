@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastloss.cuda.primitives import WARP, cuda, inline, shuffle_xor, sync_warp, thread_number
-from fastloss.elementary import maximum
+from fastloss.cuda.primitives import WARP, cuda, shuffle_xor, sync_warp, thread_number
+from fastloss.elementary import inline, maximum
 
 #: Shape and dtype of the shared memory that a kernel lends to the reductions. A kernel makes
 #: it itself: Numba defines it again wherever a function that makes it is used.

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastloss.cuda.primitives import inline, instruction, out_of_line
+from fastloss.cuda.primitives import instruction, out_of_line
+from fastloss.elementary import inline
 
 #: The itemsize of each dtype that is read.
 SIZES = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, get_type_hints
 
 from fastloss.cuda.memory import number_at
-from fastloss.cuda.primitives import inline
+from fastloss.elementary import inline
 
 #: What an option adds to the arguments: its number, or where its array lies.
 NUMBER = (("number", float),)

@@ -26,11 +26,11 @@ from fastloss.cuda.primitives import (
     block_count,
     block_number,
     cuda,
-    inline,
     thread_number,
 )
 from fastloss.cuda.variant import PointwiseVariant
 from fastloss.dtypes import EPS, real_dtype
+from fastloss.elementary import inline
 from fastloss.fingerprint import fingerprint
 from fastloss.labels import label_of
 from fastloss.spec import Domain, PointwiseSpec, everything

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.device import numba_cuda, simulated
+from fastloss.elementary import inline
 
 instructions: Any
 if simulated():
@@ -26,7 +26,6 @@ else:
     cuda = numba_cuda()
     WARP, LARGE = 32, 16
 
-inline = register_jitable(forceinline=True)
 
 #: Marks the function that calls it as one to call: code off the path that must be fast.
 out_of_line = instructions.out_of_line

@@ -16,10 +16,11 @@ from fastloss.cuda.compile import Kernel
 from fastloss.cuda.examples import ClassCall, weight_of_class
 from fastloss.cuda.group import group_of
 from fastloss.cuda.memory import STORAGE
-from fastloss.cuda.primitives import WIDE, cuda, inline
+from fastloss.cuda.primitives import WIDE, cuda
 from fastloss.cuda.rows import Steps, make_rows, row_parts
 from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
+from fastloss.elementary import inline
 from fastloss.labels import label_of
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target

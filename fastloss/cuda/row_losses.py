@@ -17,11 +17,11 @@ from fastloss.cuda.examples import ClassCall
 from fastloss.cuda.group import Group, group_of
 from fastloss.cuda.memory import STORAGE
 from fastloss.cuda.options import options_of, record_of
-from fastloss.cuda.primitives import WIDE, cuda, inline
+from fastloss.cuda.primitives import WIDE, cuda
 from fastloss.cuda.rows import Steps, make_rows, row_parts
 from fastloss.cuda.variant import Mapping, RowVariant
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import maximum
+from fastloss.elementary import inline, maximum
 from fastloss.labels import label_of
 from fastloss.spec import Reduction, Round, RowSpec
 

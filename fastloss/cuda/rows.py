@@ -16,9 +16,10 @@ import numpy as np
 from fastloss.cuda.examples import examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total, group_of
 from fastloss.cuda.memory import STORAGE, store_float64
-from fastloss.cuda.primitives import WIDE, block_count, block_number, cuda, inline, thread_number
+from fastloss.cuda.primitives import WIDE, block_count, block_number, cuda, thread_number
 from fastloss.cuda.variant import ClassVariant, Mapping, RowVariant
 from fastloss.dtypes import real_dtype
+from fastloss.elementary import inline
 
 
 class Steps(NamedTuple):

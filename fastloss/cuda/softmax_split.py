@@ -18,11 +18,11 @@ from fastloss.cuda.compile import Kernel
 from fastloss.cuda.examples import ClassCall, examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE
 from fastloss.cuda.memory import STORAGE, load_float64, store_float64
-from fastloss.cuda.primitives import LARGE, WARP, block_number, cuda, inline, thread_number
+from fastloss.cuda.primitives import LARGE, WARP, block_number, cuda, thread_number
 from fastloss.cuda.softmax_steps import softmax_steps
 from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_nonpositive, maximum
+from fastloss.elementary import exp_nonpositive, inline, maximum
 from fastloss.labels import label_of
 
 THREADS = LARGE * WARP

@@ -17,11 +17,11 @@ import numpy as np
 from fastloss.cuda.examples import weight_of_class
 from fastloss.cuda.group import group_of
 from fastloss.cuda.memory import STORAGE
-from fastloss.cuda.primitives import WIDE, cuda, inline
+from fastloss.cuda.primitives import WIDE, cuda
 from fastloss.cuda.rows import Steps, row_parts
 from fastloss.cuda.variant import ClassVariant, Mapping
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_nonpositive, log, maximum
+from fastloss.elementary import exp_nonpositive, inline, log, maximum
 from fastloss.losses.softmax import class_dot, class_target, example_loss, example_slope
 
 

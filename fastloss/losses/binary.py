@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastloss.checks import number
-from fastloss.elementary import const, divide, exp, log, log1p, maximum, sigmoid, softplus
+from fastloss.elementary import const, divide, exp, inline, log, log1p, maximum, sigmoid, softplus
 from fastloss.loss import register
 from fastloss.losses.describe import CALL, ERRORS
-from fastloss.losses.pieces import inline, scaled
+from fastloss.losses.pieces import scaled
 from fastloss.losses.probabilities import surprise
 from fastloss.pointwise import pointwise_loss
 from fastloss.spec import Domain, Option

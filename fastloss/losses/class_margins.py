@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from fastloss.checks import number, one_of
-from fastloss.elementary import const, divide, maximum
+from fastloss.elementary import const, divide, inline, maximum
 from fastloss.loss import Loss, register
 from fastloss.losses.classification import AXIS, CLASS_WEIGHT, IGNORE_INDEX, INDICES_DOC, SCORES_DOC
-from fastloss.losses.pieces import inline, inside_margin
+from fastloss.losses.describe import INDEX_ERRORS, OF_CLASSES
+from fastloss.losses.pieces import inside_margin
 from fastloss.spec import Option, Reduction, Round, RowSpec
 
 __all__ = ["multi_margin", "multiclass_hinge", "sparsemax"]
@@ -72,16 +73,9 @@ multiclass_hinge = register(
         {INDICES_DOC}
         margin : float, default 1.0
             By how much the target's score must lead for a loss of 0.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        IndexError
-            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {INDEX_ERRORS}
 
         See Also
         --------
@@ -198,16 +192,9 @@ multi_margin = register(
         class_weight : array of shape (C,), optional
             Multiplies the loss of an example by the weight of its class. ``"mean"`` divides by
             the number of examples all the same, as in PyTorch.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        IndexError
-            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {INDEX_ERRORS}
 
         See Also
         --------
@@ -335,16 +322,9 @@ sparsemax = register(
             they do not sum to 1, the loss is that of z - max(z).
         ignore_index : int, default -100
             A class index that marks an example as ignored: loss, gradient and weight 0.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        IndexError
-            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {INDEX_ERRORS}
 
         Notes
         -----

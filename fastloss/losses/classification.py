@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastloss.checks import class_weights, index, number
 from fastloss.loss import Loss, register
+from fastloss.losses.describe import INDEX_ERRORS, OF_CLASSES
 from fastloss.spec import CrossEntropySpec, Option
 
 CLASS_WEIGHT = Option("class_weight", None, class_weights)
@@ -84,12 +85,7 @@ cross_entropy = register(
         sample_weight, reduction, grad_output, out
             See `fastloss.loss.Loss`; the weight of an example multiplies all of its loss.
 
-        Raises
-        ------
-        IndexError
-            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {INDEX_ERRORS}
 
         Notes
         -----
@@ -129,16 +125,9 @@ categorical_cross_entropy = register(
         predictions : array of shape (N, C), (N, T, C), (N, C, H, W), ...
             Probabilities, of dtype float64, float32, float16 or bfloat16; the classes lie on
             `axis`.{_SHARED_DOC}
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        IndexError
-            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {INDEX_ERRORS}
 
         See Also
         --------

@@ -11,11 +11,11 @@ has the derivatives by z_c, with B = p f'(p), K = p dB/dp and d_c = [c == y] - p
 from __future__ import annotations
 
 from fastloss.checks import number, per_class
-from fastloss.elementary import const, divide, exp, exp_nonpositive, expm1, log, log1p
+from fastloss.elementary import const, divide, exp, exp_nonpositive, expm1, inline, log, log1p
 from fastloss.loss import Loss, register
 from fastloss.losses.class_margins import no_curvature
 from fastloss.losses.classification import AXIS, CLASS_WEIGHT, IGNORE_INDEX, INDICES_DOC, LOGITS_DOC
-from fastloss.losses.pieces import inline
+from fastloss.losses.describe import INDEX_ERRORS, OF_CLASSES
 from fastloss.spec import Option, Reduction, Round, RowSpec
 
 __all__ = ["focal_cross_entropy", "generalized_cross_entropy", "nll"]
@@ -59,16 +59,9 @@ nll = register(
         class_weight : array of shape (C,), optional
             Multiplies the loss of an example by the weight of its class; ``"mean"`` divides by
             the sum of these weights.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        IndexError
-            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {INDEX_ERRORS}
 
         See Also
         --------
@@ -228,16 +221,9 @@ focal_cross_entropy = register(
         alpha : number or array of shape (C,), default 1.0
             Multiplies the loss; of an array, by the entry of the target. ``"mean"`` divides by
             the number of examples all the same.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        IndexError
-            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {INDEX_ERRORS}
 
         Notes
         -----
@@ -303,16 +289,9 @@ generalized_cross_entropy = register(
             The larger, the less the loss follows labels that are wrong: it goes to
             `cross_entropy` for q towards 0, and is half the absolute error of the probabilities,
             1 - p_y, for q = 1.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        IndexError
-            If a class index is neither in [0, C) nor `ignore_index`; nothing is written.
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {INDEX_ERRORS}
 
         Notes
         -----

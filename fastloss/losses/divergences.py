@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fastloss.checks import flag, number
-from fastloss.elementary import const, divide, exp, log, maximum, sqrt
+from fastloss.elementary import const, divide, exp, inline, log, maximum, sqrt
 from fastloss.loss import Loss, register
 from fastloss.losses.class_margins import no_curvature
 from fastloss.losses.classification import AXIS
-from fastloss.losses.pieces import inline
+from fastloss.losses.describe import CLASS_ERRORS, OF_CLASSES
 from fastloss.spec import Option, Reduction, Round, RowSpec
 
 __all__ = ["cosine_distance", "js_divergence", "kl_divergence"]
@@ -76,14 +76,9 @@ kl_divergence = register(
         {_LOG_PROBABILITIES_DOC}
         log_target : bool, default False
             Whether the targets are log p.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {CLASS_ERRORS}
 
         See Also
         --------
@@ -200,14 +195,9 @@ js_divergence = register(
             The weight of the targets in the mixture.
         log_target : bool, default False
             Whether the targets are log p.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {CLASS_ERRORS}
 
         Notes
         -----
@@ -318,10 +308,10 @@ cosine_distance = register(
             grad=cosine_grad,
             hess=cosine_hess,
         ),
-        r"""
+        rf"""
         Cosine distance between two vectors, from 0 to 2.
 
-        .. math:: \ell(z, y) = 1 - \frac{z \cdot y}{|z| |y|}
+        .. math:: \ell(z, y) = 1 - \frac{{z \cdot y}}{{|z| |y|}}
 
         With the lengths a and b of z and y, u = z / a and v = y / b, the gradient is
         ((u v) u - v) / a, where u v is the cosine. The hessian may be negative.
@@ -334,14 +324,9 @@ cosine_distance = register(
             Vectors.
         epsilon : float >= 0, default 0.0
             The least that the squared length of a vector counts for.
-        axis : int, default -1
-        sample_weight, reduction, grad_output, out
-            See `fastloss.loss.Loss`.
+        {OF_CLASSES}
 
-        Raises
-        ------
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {CLASS_ERRORS}
 
         Notes
         -----

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from fastloss.checks import flag, number
-from fastloss.elementary import const, divide, exp, log, maximum
+from fastloss.elementary import const, divide, exp, inline, log, maximum
 from fastloss.loss import register
 from fastloss.losses.describe import ARRAYS, CALL, ERRORS
-from fastloss.losses.pieces import inline, scaled
+from fastloss.losses.pieces import scaled
 from fastloss.pointwise import pointwise_loss
 from fastloss.spec import Option
 

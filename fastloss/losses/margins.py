@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fastloss.checks import flag, number
-from fastloss.elementary import const, exp, maximum, sigmoid, softplus
+from fastloss.elementary import const, exp, inline, maximum, sigmoid, softplus
 from fastloss.loss import register
 from fastloss.losses.describe import CALL, ERRORS, SIGN_ERRORS
-from fastloss.losses.pieces import inline, inside_margin
+from fastloss.losses.pieces import inside_margin
 from fastloss.pointwise import pointwise_loss
 from fastloss.spec import Domain, Option
 

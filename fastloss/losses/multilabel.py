@@ -6,6 +6,7 @@ from fastloss.elementary import const, divide, sigmoid
 from fastloss.loss import Loss, register
 from fastloss.losses.binary import logistic_grad, logistic_value
 from fastloss.losses.classification import AXIS, SCORES_DOC
+from fastloss.losses.describe import CLASS_ERRORS
 from fastloss.spec import Reduction, Round, RowSpec
 
 __all__ = ["multilabel_soft_margin"]
@@ -55,10 +56,7 @@ multilabel_soft_margin = register(
         sample_weight, reduction, grad_output, out
             See `fastloss.loss.Loss`; the weights are those of examples.
 
-        Raises
-        ------
-        TypeError, ValueError
-            For dtypes, shapes and options that do not fit.
+        {CLASS_ERRORS}
 
         See Also
         --------

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
-from fastloss.elementary import const
-
-inline = register_jitable(forceinline=True)
+from fastloss.elementary import const, inline
 
 
 @inline

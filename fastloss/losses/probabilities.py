@@ -6,8 +6,7 @@ the derivatives at least 1e-12, so that a confident mistake keeps a finite gradi
 
 from __future__ import annotations
 
-from fastloss.elementary import clamped_log, const, divide, maximum
-from fastloss.losses.pieces import inline
+from fastloss.elementary import clamped_log, const, divide, inline, maximum
 
 
 @inline

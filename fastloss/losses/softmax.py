@@ -19,8 +19,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from fastloss.elementary import const, divide, exp, tanh
-from fastloss.losses.pieces import inline
+from fastloss.elementary import const, divide, exp, inline, tanh
 
 # --- the link between the logits as given and z -----------------------------------------
 

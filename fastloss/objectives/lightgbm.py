@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from fastloss.arrays import Array
 from fastloss.loss import Loss
-from fastloss.objectives.objective import Objective
+from fastloss.objectives.objective import CalledObjective
 
 
-class LightGBMObjective(Objective):
+class LightGBMObjective(CalledObjective):
     """A loss as a custom objective of LightGBM, for ``lightgbm.train`` and its estimators.
 
     ``lightgbm.train({"objective": LightGBMObjective(loss)}, data)`` calls it with (scores,
@@ -69,14 +66,7 @@ class LightGBMObjective(Objective):
     """
 
     library = "lightgbm"
+    title = "LightGBM"
 
     def __init__(self, loss: Loss, *, hessian: str = "lightgbm", **options: Any) -> None:
         super().__init__(loss, hessian, options)
-
-    def __call__(self, first: Any, second: Any, weight: Any = None) -> tuple[Array, Array]:
-        """Return (gradient, hessian): of (scores, Dataset), or of (labels, scores, weights)."""
-        if hasattr(second, "get_label"):
-            scores, labels, weight = first, second.get_label(), second.get_weight()
-        else:
-            labels, scores = first, second
-        return self.derivatives(np.asarray(scores), labels, weight, order="LightGBM")

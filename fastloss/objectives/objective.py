@@ -113,3 +113,18 @@ class Objective:
     def __deepcopy__(self, memo: Any) -> Objective:
         # scikit-learn's clone copies parameters deeply; a user's loss cannot be copied.
         return self
+
+
+class CalledObjective(Objective):
+    """An objective that the library and its scikit-learn estimators call as a function."""
+
+    #: What the library is called in errors.
+    title = ""
+
+    def __call__(self, first: Any, second: Any, sample_weight: Any = None) -> tuple[Array, Array]:
+        """Return (gradient, hessian): of (scores, data), or of (labels, scores, weights)."""
+        if hasattr(second, "get_label"):
+            scores, labels, sample_weight = first, second.get_label(), second.get_weight()
+        else:
+            labels, scores = first, second
+        return self.derivatives(np.asarray(scores), labels, sample_weight, order=self.title)

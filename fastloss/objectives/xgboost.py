@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from fastloss.arrays import Array
 from fastloss.loss import Loss
-from fastloss.objectives.objective import Objective
+from fastloss.objectives.objective import CalledObjective
 
 
-class XGBoostObjective(Objective):
+class XGBoostObjective(CalledObjective):
     """A loss as a custom objective of XGBoost, for ``xgboost.train`` and its estimators.
 
     ``xgboost.train(params, data, obj=XGBoostObjective(loss))`` calls it with (scores, data),
@@ -69,14 +66,7 @@ class XGBoostObjective(Objective):
     """
 
     library = "xgboost"
+    title = "XGBoost"
 
     def __init__(self, loss: Loss, *, hessian: str = "xgboost", **options: Any) -> None:
         super().__init__(loss, hessian, options)
-
-    def __call__(self, first: Any, second: Any, sample_weight: Any = None) -> tuple[Array, Array]:
-        """Return (gradient, hessian): of (scores, DMatrix), or of (labels, scores, weights)."""
-        if hasattr(second, "get_label"):
-            scores, labels, sample_weight = first, second.get_label(), second.get_weight()
-        else:
-            labels, scores = first, second
-        return self.derivatives(np.asarray(scores), labels, sample_weight, order="XGBoost")
