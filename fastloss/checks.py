@@ -215,6 +215,11 @@ def _check_class_targets(
     shape: tuple[int, ...] = p.shape[:axis] + p.shape[axis + 1 :]
     if classes == 0:
         raise ValueError(f"predictions of shape {p.shape} have no classes on axis {axis}")
+    if spec.classes not in (None, classes):
+        raise ValueError(
+            f"{spec.name}: predictions of shape {p.shape} have {classes} entries on axis {axis}, "
+            f"expected {spec.classes}"
+        )
     for name, weights in array_options.items():
         if weights.shape != (classes,):
             raise ValueError(

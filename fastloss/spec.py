@@ -75,7 +75,8 @@ class ClassSpec:
 
     `indices`, `vectors`: whether its targets may be class indices, or an array with a number
     for every class. A weight for each class, where there are any, multiplies the loss of the
-    examples of the class; `counts_class_weight`: a mean divides by them, too.
+    examples of the class; `counts_class_weight`: a mean divides by them, too. `classes` is the
+    number of classes that the loss is for, None for any.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ClassSpec:
     indices: bool = True
     vectors: bool = True
     counts_class_weight: bool = True
+    classes: int | None = None
 
     @property
     def parameters(self) -> tuple[Option, ...]:
@@ -112,14 +114,22 @@ class Reduction:
 
 
 @dataclass(frozen=True, eq=False)
+class Entry:
+    """The prediction, or the target, of the class number `index`."""
+
+    of: Literal["prediction", "target"]
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
 class Round:
-    """Reductions that see the same `row`.
+    """Reductions that see the same `row`; an `Entry` is read, and stands among their results.
 
     With `again(before, after)`, a formula of what they were and what they became, they are
     computed until it says no; the terms then see their own former results, at first 0.
     """
 
-    reductions: tuple[Reduction, ...]
+    reductions: tuple[Reduction | Entry, ...]
     again: Formula | None = None
 
 

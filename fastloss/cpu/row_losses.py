@@ -20,7 +20,7 @@ from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, examples_per_chunk, make_r
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline
 from fastloss.labels import label_of
-from fastloss.spec import Reduction, Round, RowSpec
+from fastloss.spec import Entry, Reduction, Round, RowSpec
 from fastloss.variant import RowVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_chunk"]
@@ -110,7 +110,10 @@ def _make_round(round_: Round, variant: RowVariant, target: Callable[..., Any]) 
     """Make the function (x, t, y, classes, row, options) -> `row` with the round's results."""
     results = no_results
     for reduction in round_.reductions:
-        results = _beside(results, _make_reduction(reduction, variant, target))
+        if isinstance(reduction, Entry):
+            results = _beside(results, _make_entry(reduction, variant, target))
+        else:
+            results = _beside(results, _make_reduction(reduction, variant, target))
     if round_.again is None:
 
         @inline
@@ -148,6 +151,21 @@ def _beside(others: Callable[..., Any], reduction: Callable[..., Any]) -> Any:
         return others(x, t, y, classes, row, options) + (one,)  # noqa: RUF005 (Numba)
 
     return inline(results)
+
+
+def _make_entry(entry: Entry, variant: RowVariant, target: Callable[..., Any]) -> Any:
+    """Make the function (x, t, y, classes, row, options) -> the entry of one class."""
+    load_x = STORAGE[variant.predictions].load
+    real = real_dtype(variant.predictions).type
+    C = entry.index
+
+    def prediction(x, t, y, classes, row, options):
+        return real(load_x(x, C))
+
+    def target_of(x, t, y, classes, row, options):
+        return target(t, C, y)
+
+    return inline(prediction if entry.of == "prediction" else target_of)
 
 
 def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[..., Any]) -> Any:

@@ -23,7 +23,7 @@ from fastloss.cuda.variant import Mapping, RowVariant
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, maximum
 from fastloss.labels import label_of
-from fastloss.spec import Reduction, Round, RowSpec
+from fastloss.spec import Entry, Reduction, Round, RowSpec
 
 
 @functools.cache
@@ -129,7 +129,10 @@ def _make_round(round_: Round, variant: RowVariant, mapping: Mapping) -> Any:
     """Make the function that adds the results of a round to `row`."""
     results = no_results
     for reduction in round_.reductions:
-        results = _beside(results, _make_reduction(reduction, variant, mapping))
+        if isinstance(reduction, Entry):
+            results = _beside(results, _make_entry(reduction, variant))
+        else:
+            results = _beside(results, _make_reduction(reduction, variant, mapping))
     if round_.again is None:
 
         @inline
@@ -222,6 +225,24 @@ def _make_fold(operation: str, group: Group, of_numbers: Group, real: Any) -> Fo
         "max": Fold(lowest, larger, largest),
         "first": Fold(none, earlier, earliest),
     }[operation]
+
+
+def _make_entry(entry: Entry, variant: RowVariant) -> Any:
+    """Make the function that reads the entry of one class; every thread does."""
+    load_x, load_t = STORAGE[variant.predictions].load, STORAGE[variant.targets].load
+    real: Any = real_dtype(variant.predictions).type
+    PREDICTION, SOFT = entry.of == "prediction", variant.soft
+    C = entry.index
+
+    @inline
+    def read(call, x, t, n, lane, y, board, row, options):
+        if PREDICTION:
+            return real(load_x(x + C * call.x_step))
+        if SOFT:
+            return real(load_t(t + C * call.t_step))
+        return real(1) if y == C else real(0)
+
+    return read
 
 
 def _make_reduction(reduction: Reduction, variant: RowVariant, mapping: Mapping) -> Any:

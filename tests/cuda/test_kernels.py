@@ -59,7 +59,7 @@ def test_every_elementary_function_has_an_implementation():
         for name, value in vars(elementary).items()
         if inspect.isfunction(value)
         and value.__module__ == elementary.__name__
-        and "register_jitable" not in inspect.getsource(value)
+        and not inspect.getsource(value).startswith("@inline")
     ]
     assert len(stubs) >= 8
     for name in stubs:
