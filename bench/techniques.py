@@ -23,7 +23,7 @@ from fastloss.cpu.compile import OPTIONS, vector_math
 from fastloss.cpu.ir import larger, running_max, running_sum
 from fastloss.cpu.memory import load_float32, peek_float32, poke_float32, store_float32
 from fastloss.cpu.softmax_rows import BLOCK, CHUNK
-from fastloss.elementary import exp_nonpositive
+from fastloss.elementary import exp_normal
 
 SHAPES = ((256, 1000), (4096, 1000), (2048, 32000), (512, 128256))
 BOUND_SHAPES = ((65536, 10), *SHAPES)
@@ -43,7 +43,7 @@ def largest_of(x, n, largest):
 def exponentials(x, e, first, n, m, keep):
     total = _single(0)
     for c in range(first, n):
-        value = exp_nonpositive(load_float32(x, c) - m)
+        value = exp_normal(load_float32(x, c) - m)
         total = running_sum(total, value)
         if keep:
             store_float32(e, c, value)
@@ -54,7 +54,7 @@ def exponentials(x, e, first, n, m, keep):
 def exponentials_and_largest(x, e, n, m, ahead):
     total, largest = _single(0), _single(-np.inf)
     for c in range(n):
-        value = exp_nonpositive(load_float32(x, c) - m)
+        value = exp_normal(load_float32(x, c) - m)
         total = running_sum(total, value)
         largest = running_max(largest, load_float32(ahead, c))
         store_float32(e, c, value)
@@ -116,7 +116,7 @@ def make_kernel(*, kept: bool, scratch: bool, fused: bool) -> Callable[..., Any]
                     else:
                         factor = _single(1.0 / s)
                         for c in range(n):
-                            value = exp_nonpositive(load_float32(here, c) - m)
+                            value = exp_normal(load_float32(here, c) - m)
                             store_float32(to, c, value * factor)
             sums[chunk] = total
             room[0] = tops[0]  # both in use until here

@@ -34,8 +34,11 @@ def exp(x: float) -> float:
         return math.inf
 
 
-def exp_nonpositive(x: float) -> float:
-    """e^x for x <= 0, the exponential of a softmax: results below the normal range are 0."""
+def exp_normal(x: float) -> float:
+    """e^x in the normal range, the exponential of a softmax: 0 below it, bounded above.
+
+    For x > 80 the result is any number above e^80, or infinity.
+    """
     return exp(x)
 
 

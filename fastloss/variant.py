@@ -33,8 +33,8 @@ class ClassVariant(NamedTuple):
 
     `soft`: probability targets, of dtype `targets`. `mass`: there is probability mass beside
     a class index (soft targets or smoothing). `class_weight`: that mass is weighted by class.
-    `weighted`: there are example weights or an upstream gradient. `rows`: all arrays over the
-    classes are rows, one after the other. (A target may leave these two to its run time.)
+    `weighted`: there are example weights or an upstream gradient (a target may leave that to its
+    run time).
     """
 
     predictions: str
@@ -45,7 +45,6 @@ class ClassVariant(NamedTuple):
     link: Link
     outputs: Outputs
     weighted: bool = True
-    rows: bool = False
 
 
 class RowVariant(NamedTuple):
@@ -63,14 +62,13 @@ def class_variant(
     link: Link,
     outputs: Outputs,
     weighted: bool = True,
-    rows: bool = False,
 ) -> ClassVariant:
     """Return what the kernels of a cross-entropy on these arrays are compiled for."""
     row = row_variant(operands, outputs)
     mass = row.soft or smoothing > 0.0
     class_weight = mass and "class_weight" in operands.array_options
     return ClassVariant(
-        row.predictions, row.targets, row.soft, mass, class_weight, link, outputs, weighted, rows
+        row.predictions, row.targets, row.soft, mass, class_weight, link, outputs, weighted
     )
 
 

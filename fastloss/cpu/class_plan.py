@@ -9,7 +9,7 @@ import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float, class_axis
-from fastloss.cpu import probabilities, row_losses, softmax_lanes, softmax_rows
+from fastloss.cpu import probabilities, row_losses, softmax_flat, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import DATA_CELL, NO_CELL, CpuPlan, cell_of, packers
@@ -19,8 +19,9 @@ from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
 from fastloss.variant import class_variant, row_variant
 
-#: Rows shorter than this do not fill vectors: run across the examples instead.
-LANES_BELOW = 64
+#: Rows shorter than this are not worth what is done once for each of them, first without gaps
+#: between the rows, then with gaps.
+SHORT_BELOW, SHORT_BELOW_WITH_GAPS = 160, 32
 
 _FLOAT64 = np.dtype(np.float64)
 _pack_addresses, _pack_rest = packers(ClassCall, ARRAYS)
@@ -56,11 +57,15 @@ class ClassPlan(CpuPlan):
         ]
         self.steps = [strides[axis] for _, strides, _ in wholes]
         in_rows = all(strides[axis] == itemsize for _, strides, itemsize in wholes)
-        family = choose_family(spec, classes, in_rows)
         of_examples = [
             (shape[:axis] + shape[axis + 1 :], strides[:axis] + strides[axis + 1 :], itemsize)
             for shape, strides, itemsize in wholes
         ]
+        without_gaps = in_rows and all(
+            layout_record(shape, strides, itemsize * classes) is None
+            for shape, strides, itemsize in of_examples
+        )
+        family = choose_family(spec, classes, in_rows, without_gaps)
         self.layouts = [
             self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
             for shape, strides, itemsize in of_examples
@@ -68,14 +73,9 @@ class ClassPlan(CpuPlan):
         if isinstance(spec, RowSpec):
             self.compute = row_losses.compute_kernel(spec, row_variant(operands, self.outputs))
         else:
-            without_gaps = in_rows and all(
-                layout_record(shape, strides, itemsize * classes) is None
-                for shape, strides, itemsize in of_examples
-            )
-            rows = family is softmax_lanes and without_gaps
             link = link_of(scale, cap)
             self.compute = family.compute_kernel(
-                class_variant(operands, smoothing, link, self.outputs, self.weighted, rows)
+                class_variant(operands, smoothing, link, self.outputs, self.weighted)
             )
         self.prepare = None if soft else scan_kernel()
         self.prepare_chunks = -(-self.examples // SCAN_CHUNK)
@@ -83,13 +83,13 @@ class ClassPlan(CpuPlan):
         self.values = np.array(
             [options.get(option.name, 1.0) for option in spec.parameters], self.real
         )
-        self.lanes = softmax_lanes.lanes_per_tile(classes)
+        self.per_tile = family.examples_per_tile(classes) if family.ACROSS_EXAMPLES else 1
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
         x_layout, t_layout, g_layout, h_layout = self.layouts
         x_step, t_step, g_step, h_step = self.steps
         self.rest_of_record = _pack_rest(
-            self.examples, self.classes, self.lanes, self.per_chunk,
+            self.examples, self.classes, self.per_tile, self.per_chunk,
             x_step, x_layout, t_step, t_layout, g_step, g_layout, h_step, h_layout,
             self.ignore_index, int(spec.counts_class_weight), int(self.values.ctypes.data),
             *self.numbers,
@@ -159,10 +159,12 @@ class ClassPlan(CpuPlan):
         )
 
 
-def choose_family(spec: ClassSpec, classes: int, in_rows: bool) -> Any:
+def choose_family(spec: ClassSpec, classes: int, in_rows: bool, without_gaps: bool) -> Any:
     """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
     if not isinstance(spec, CrossEntropySpec):
         return row_losses
     if not spec.from_logits:
         return probabilities
-    return softmax_rows if in_rows and classes >= LANES_BELOW else softmax_lanes
+    if in_rows and classes >= (SHORT_BELOW if without_gaps else SHORT_BELOW_WITH_GAPS):
+        return softmax_rows
+    return softmax_flat if without_gaps else softmax_lanes

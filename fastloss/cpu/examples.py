@@ -42,7 +42,7 @@ class ClassCall(NamedTuple):
     h: int
     n: int
     classes: int
-    lanes: int
+    per_tile: int
     per_chunk: int
     x_step: int
     x_layout: int

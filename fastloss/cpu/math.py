@@ -110,11 +110,12 @@ def exp(x):
     return exp_reduced(r) * pow2(half) * pow2(n - half)
 
 
-@on_cpu(elementary.exp_nonpositive)
-def exp_nonpositive(x):
-    # n = -127 (-1023) is the one where pow2 is 0.
-    low = pick(-88.029691931113, -709.09, x)
+@on_cpu(elementary.exp_normal)
+def exp_normal(x):
+    # n = -127 (-1023) is the one where pow2 is 0; n = 128 would be infinite.
+    low, high = pick(-88.029691931113, -709.09, x), pick(88.0, 709.0, x)
     x = low if x < low else x
+    x = high if x > high else x
     n, r = reduce_exp(x)
     return exp_reduced(r) * pow2(n)
 

@@ -1,10 +1,8 @@
 """Cross-entropy where the classes of an example lie in a row: vectors run along the classes.
 
-A row is read in blocks that stay in the first-level cache, keeping a running maximum and a
-running sum. While the exponentials of one block are computed, the maximum of the next is
-found, so that memory is never idle. The exponentials are kept, in the gradient itself where
-they fit, each block measured from the maximum known by then; one factor per block makes the
-derivatives of them while the row is still in the second-level cache.
+The exponentials of a row are taken and summed as it is read. They are kept, in the gradient
+itself where they fit; one factor makes the derivatives of them while the row is still in the
+second-level cache.
 """
 
 from __future__ import annotations
@@ -21,19 +19,25 @@ from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.ir import allocate, least, release, running_max, running_sum
 from fastloss.cpu.memory import STORAGE, offset_of
-from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_nonpositive, inline
-from fastloss.labels import label_of
-from fastloss.losses.softmax import (
-    SOFTCAPPED,
-    class_dot,
-    class_target,
-    example_loss,
-    example_slope,
+from fastloss.cpu.softmax_parts import (
+    LARGEST_SUM,
+    LEAST_SUM,
+    TINY,
+    has_one_factor,
+    has_raw,
+    is_sound,
+    kept,
+    make_derivatives,
+    make_link,
+    make_mass,
 )
+from fastloss.dtypes import real_dtype
+from fastloss.elementary import exp_normal
+from fastloss.labels import label_of
+from fastloss.losses.softmax import class_dot, example_loss, example_slope, label_loss
 from fastloss.variant import ClassVariant
 
-#: Logits of one block: 8 KB of float32, a quarter of a first-level cache.
+#: Logits of one block, whose exponentials are added in the predictions' precision.
 BLOCK = 2048
 
 #: Logits that make one chunk worth a thread's while.
@@ -56,95 +60,80 @@ def compute_kernel(variant: ClassVariant) -> Kernel:
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
     x_size, load_x, store_x, peek_x, _ = STORAGE[variant.predictions]
-    t_size, load_t, *_ = STORAGE[variant.targets]
+    t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
-    size, load_real, store_real, peek, poke = STORAGE[real.__name__]
-    link, link_slope, link_curvature = variant.link
+    size, load_real, store_real, *_ = STORAGE[real.__name__]
+    linked, mass_on = make_link(variant), make_mass(variant)
+    derivatives = make_derivatives(variant)
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
-    KEEP = GRAD or HESS
-    # The softcap's slope depends on the logit, which must then outlive its exponential.
-    RAW = variant.link is SOFTCAPPED
+    KEEP, RAW = kept(variant), has_raw(variant)
     # The exponentials of a row lie in its gradient, until they become it.
-    IN_GRADIENT = GRAD and not HESS and not RAW and x_size == size
-    ONE_FACTOR = IN_GRADIENT and not MASS
-
-    @inline
-    def mass_on(t, class_weight, keep, spread, c):
-        """Probability mass on class c of the row whose soft targets are at `t`."""
-        y = real(load_t(t, c)) if SOFT else real(0)
-        weight = load_real(class_weight, c) if CLASS_WEIGHT else real(1)
-        return class_target(y, weight, keep, spread)
+    FITTING = GRAD and not HESS and not RAW and x_size == size
+    ONE_FACTOR = FITTING and has_one_factor(variant)
 
     @register_jitable
-    def largest_of(x, first, n, largest):
-        """Maximum of the logits first .. n, and of `largest`."""
-        for c in range(first, n):
+    def largest_of(x, n, scale, cap):
+        """What the largest of n logits is linked to; the links are increasing."""
+        largest = real(-np.inf)
+        for c in range(n):
             largest = running_max(largest, real(load_x(x, c)))
-        return largest
+        return linked(largest, scale, cap)
 
     @register_jitable
-    def exponentials(x, e, first, n, m, scale, cap):
-        """Keep the exponentials of the logits first .. n; return their sum."""
+    def exponentials(x, e, n, shift, scale, cap):
+        """Keep the exponentials of n logits; return their sum."""
         s = real(0)
-        for c in range(first, n):
-            value = exp_nonpositive(link(load_x(x, c), scale, cap) - m)
+        for c in range(n):
+            value = exp_normal(linked(load_x(x, c), scale, cap) - shift)
             s = running_sum(s, value)
             if KEEP:
                 store_real(e, c, value)
         return s
 
     @register_jitable
-    def exponentials_and_largest(x, e, n, m, scale, cap, ahead):
-        """The sum of the exponentials of n logits, and the maximum of those at `ahead`."""
-        s, largest = real(0), real(-np.inf)
-        for c in range(n):
-            value = exp_nonpositive(link(load_x(x, c), scale, cap) - m)
-            s = running_sum(s, value)
-            largest = running_max(largest, real(load_x(ahead, c)))
-            if KEEP:
-                store_real(e, c, value)
-        return s, largest
-
-    @register_jitable
-    def weigh(x, t, class_weight, keep, spread, n, m, scale, cap):
+    def weigh(call, x, t, start, n, shift, scale, cap):
         """(probability mass of a block, its product with the logits)."""
         # In float64: in the gradient, slope p - t of a sure example cancels.
+        keep, spread = real(call.keep), real(call.spread)
         mass, dot = 0.0, 0.0
         for c in range(n):
-            p = mass_on(t, class_weight, keep, spread, c)
-            shifted = link(load_x(x, c), scale, cap) - m
-            mass = running_sum(mass, np.float64(p))
-            dot = running_sum(dot, class_dot(np.float64(p), np.float64(shifted)))
+            weight = load_real(call.class_weight_real, start + c) if CLASS_WEIGHT else real(1)
+            p = np.float64(mass_on(t, c, weight, keep, spread))
+            z = linked(load_x(x, c), scale, cap) - shift
+            mass = running_sum(mass, p)
+            dot = running_sum(dot, class_dot(p, np.float64(z)))
         return mass, dot
 
-    @inline
-    def derivatives(p, mass, raw, slope, bend, factor, scale, cap):
-        """(gradient, hessian) of a class of probability p that has the target `mass`."""
-        by_z = slope * p - mass
-        chain = link_slope(raw, scale, cap) if RAW else scale
-        if not HESS:
-            return by_z * (factor * chain), by_z
-        bent = (slope * p * (type(p)(1) - p) + bend * p * p) * chain * chain
-        if RAW:
-            bent += by_z * link_curvature(raw, scale, cap)
-        return by_z * (factor * chain), bent * factor
+    @register_jitable
+    def visit(call, x, t, e, shift, scale, cap):
+        """(sum of the exponentials of a row, probability mass, its product with the logits)."""
+        s, mass, dot = 0.0, 0.0, 0.0
+        for start in range(0, call.classes, BLOCK):
+            n = least(BLOCK, call.classes - start)
+            here = x + start * x_size
+            s += np.float64(exponentials(here, e + start * size, n, shift, scale, cap))
+            if MASS:
+                part = weigh(call, here, t + start * t_size, start, n, shift, scale, cap)
+                mass += part[0]
+                dot += part[1]
+        return s, mass, dot
 
     @register_jitable
-    def scale_in_place(g, n, coefficient):
-        """Turn the exponentials of a block into its gradient, where that is a multiple."""
+    def multiply(e, n, coefficient, g):
+        """Write the gradient of a row where that is a multiple of the exponentials."""
         for c in range(n):
-            poke(g, c, peek(g, c) * coefficient)
+            store_x(g, c, load_real(e, c) * coefficient)
 
     @register_jitable
-    def write_derivatives(
-        x, t, class_weight, keep, spread, e, n, inverse, slope, bend, factor, scale, cap, g, h
-    ):
-        """Write the gradient, and the hessian, of a block."""
-        for c in range(n):
-            mass = mass_on(t, class_weight, keep, spread, c) if MASS else real(0)
+    def write_derivatives(call, x, t, e, inverse, slope, bend, factor, scale, cap, g, h):
+        """Write the gradient, and the hessian, of a row."""
+        keep, spread = real(call.keep), real(call.spread)
+        for c in range(call.classes):
+            weight = load_real(call.class_weight_real, c) if CLASS_WEIGHT else real(1)
+            mass = mass_on(t, c, weight, keep, spread) if MASS else real(0)
             raw = load_x(x, c) if RAW else real(0)
-            p = peek(e, c) * inverse
+            p = load_real(e, c) * inverse
             by_x, by_xx = derivatives(p, mass, raw, slope, bend, factor, scale, cap)
             if GRAD:
                 store_x(g, c, by_x)
@@ -159,21 +148,34 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 store_x(h, c, real(0))
 
+    @register_jitable
+    def write_label(call, y, p, label, raw, slope, factor, g, h):
+        """Write the entry of the class index, in float64: p - 1 cancels."""
+        if MASS:
+            weight = load_real(call.class_weight_real, y) if CLASS_WEIGHT else real(1)
+            label += mass_on(call.t, y, weight, real(call.keep), real(call.spread))
+        by_x, by_xx = derivatives(
+            p, label, np.float64(raw), slope, 2.0 * call.z_loss, factor,
+            np.float64(call.logit_scale), np.float64(call.logit_softcap),
+        )  # fmt: skip
+        if GRAD:
+            store_x(g, y, real(by_x))
+        if HESS:
+            store_x(h, y, real(by_xx))
+
     def softmax_rows(record, chunk, slot):
         """Compute a chunk of rows; return the sum of their losses."""
         call, outer, first, last = read_chunk(record, chunk, slot)
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
-        keep, spread = real(call.keep), real(call.spread)
-        bend = 2.0 * call.z_loss
         classes = call.classes
-        blocks = (classes + BLOCK - 1) // BLOCK
-        block = least(classes, BLOCK)
-        row = 0 if IN_GRADIENT or not KEEP else classes
-        tops = allocate((blocks + row) * size)  # (blocks,), what each block is measured from
-        e = tops + blocks * size  # (C,), exponentials
-        coming = real(-np.inf)  # maximum of the block that comes next, if it is ...
-        prepared = np.int64(-1)  # ... the first of this row
+        # In place, the logits must outlive a look at their exponentials.
+        in_gradient = FITTING and call.g != call.x
+        scratch = allocate(classes * size if KEEP and not in_gradient else 0)
+        # Logits of this size cannot be measured from 0, whatever the others are.
+        highest = real(math.log(LARGEST_SUM) + 1.0)
+        lowest = real(math.log(LEAST_SUM) - 1.0 - math.log(np.float64(classes)))
         total = 0.0
+        suspicious = False
         for i in range(first, last):
             y, onehot, weight = target_of(call, i, SOFT)
             g = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
@@ -186,94 +188,49 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             x = call.x + offset_of(call.x_layout, i, classes * x_size)
             t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
             raw_at_y = peek_x(x, y if y > 0 else 0)
-            if IN_GRADIENT:
-                e = g
-            if prepared != i:
-                coming = largest_of(x, 0, block, real(-np.inf))
-            raw_top = real(-np.inf)
-            m = real(0)
+            e = g if in_gradient else scratch
+            shift, top = real(0), real(0)
             s, mass, dot = 0.0, 0.0, 0.0
-            for b in range(blocks):
-                start = b * BLOCK
-                n = least(BLOCK, classes - start)
-                raw_top = running_max(raw_top, coming)
-                # A row that so far holds only masks has no maximum to measure from.
-                new = real(0) if raw_top == real(-np.inf) else link(raw_top, scale, cap)
-                if b > 0 and new != m:
-                    if s != 0.0:
-                        s *= math.exp(np.float64(m) - np.float64(new))
-                    dot += mass * (np.float64(m) - np.float64(new))
-                m = new
-                poke(tops, b, m)
-                here, e_here = x + start * x_size, e + start * size
-                if MASS:
-                    part_mass, part_dot = weigh(
-                        here, t + start * t_size, call.class_weight_real + start * size,
-                        keep, spread, n, m, scale, cap,
-                    )  # fmt: skip
-                    mass += part_mass
-                    dot += part_dot
-                if b + 1 < blocks:
-                    ahead, n_ahead = here + BLOCK * x_size, least(BLOCK, classes - start - BLOCK)
-                else:
-                    prepared = i + 1
-                    n_ahead = block if prepared < last else np.int64(0)
-                    ahead = call.x + offset_of(
-                        call.x_layout, prepared * least(n_ahead, 1), classes * x_size
-                    )
-                both = least(n, n_ahead)
-                part, coming = exponentials_and_largest(here, e_here, both, m, scale, cap, ahead)
-                if both < n:
-                    part += exponentials(here, e_here, both, n, m, scale, cap)
-                if both < n_ahead:
-                    coming = largest_of(ahead, both, n_ahead, coming)
-                s += np.float64(part)
-            top = np.float64(m)
+            if suspicious:  # the row before was: look at the maximum first
+                top = largest_of(x, classes, scale, cap)
+            if top <= highest and top >= lowest:
+                s, mass, dot = visit(call, x, t, e, shift, scale, cap)
+            if not is_sound(s):
+                if not suspicious:
+                    top = largest_of(x, classes, scale, cap)
+                # A row of masks only has no maximum to measure from.
+                shift = real(0) if top == real(-np.inf) else top
+                s, mass, dot = visit(call, x, t, e, shift, scale, cap)
+            suspicious = shift != real(0)
+            z_y = linked(raw_at_y, scale, cap)
+            e_y = np.float64(exp_normal(z_y - shift))
             log_s = math.log(s)
-            z_y = link(raw_at_y, scale, cap)
             if LOSS:
-                value = example_loss(log_s, top, np.float64(z_y), onehot, mass, dot, call.z_loss)
+                nll = 0.0
+                if not SOFT:
+                    direct = -math.log(e_y / s)
+                    far = label_loss(log_s, np.float64(shift), np.float64(z_y))
+                    nll = far if e_y < TINY else direct
+                value = example_loss(
+                    s, nll, log_s, np.float64(shift), onehot, mass, dot, call.z_loss
+                )
                 value *= weight
                 if PER_EXAMPLE:
                     store_real(call.loss, i, real(value))
                 total += value
             if KEEP:
-                slope = example_slope(log_s, top, onehot, mass, call.z_loss)
+                slope = example_slope(log_s, np.float64(shift), onehot, mass, call.z_loss)
                 factor = outer * weight * entry_of(call.u, i)
-                for b in range(blocks):
-                    start = b * BLOCK
-                    n = least(BLOCK, classes - start)
-                    # A block of masks alone is measured from 0, which may lie above m.
-                    behind = min(np.float64(peek(tops, b)) - top, 0.0)
-                    inverse = 1.0 / s
-                    if behind != 0.0:
-                        inverse *= math.exp(behind)
-                    if ONE_FACTOR:
-                        coefficient = real(slope * inverse * (factor * call.logit_scale))
-                        scale_in_place(g + start * size, n, coefficient)
-                    else:
-                        # With e for g, LLVM sees that the two never collide.
-                        at_g = e if IN_GRADIENT else g
-                        write_derivatives(
-                            x + start * x_size, t + start * t_size,
-                            call.class_weight_real + start * size, keep, spread,
-                            e + start * size, n, real(inverse), real(slope), real(bend),
-                            real(factor), scale, cap, at_g + start * x_size, h + start * x_size,
-                        )  # fmt: skip
-                if y >= 0:
-                    # The target's own entry in float64: p - 1 cancels.
-                    p = np.float64(exp_nonpositive(z_y - m)) / s
-                    if MASS:
-                        onehot += mass_on(t, call.class_weight_real, keep, spread, y)
-                    by_x, by_xx = derivatives(
-                        p, onehot, np.float64(raw_at_y), slope, bend, factor,
-                        np.float64(scale), np.float64(cap),
+                if ONE_FACTOR:
+                    multiply(e, classes, real(slope / s * (factor * call.logit_scale)), g)
+                else:
+                    write_derivatives(
+                        call, x, t, e, real(1.0 / s), real(slope), real(2.0 * call.z_loss),
+                        real(factor), scale, cap, g, h,
                     )  # fmt: skip
-                    if GRAD:
-                        store_x(g, y, real(by_x))
-                    if HESS:
-                        store_x(h, y, real(by_xx))
-        release(tops)
+                if y >= 0:
+                    write_label(call, y, e_y / s, onehot, raw_at_y, slope, factor, g, h)
+        release(scratch)
         return total
 
     return softmax_rows

@@ -67,8 +67,8 @@ on_cuda(elementary.log1p_unit, "log1pf", "log1p")
 on_cuda(elementary.sqrt, "fsqrt_rn", "dsqrt_rn")
 
 
-@overload(elementary.exp_nonpositive, target="cuda", jit_options=INLINE)
-def _exp_nonpositive(x):
+@overload(elementary.exp_normal, target="cuda", jit_options=INLINE)
+def _exp_normal(x):
     from numba.cuda import libdevice
 
     if x == types.float32:

@@ -22,7 +22,7 @@ from fastloss.cuda.primitives import LARGE, WARP, block_number, cuda, thread_num
 from fastloss.cuda.softmax_steps import softmax_steps
 from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_nonpositive, inline, maximum
+from fastloss.elementary import exp_normal, inline, maximum
 from fastloss.labels import label_of
 
 THREADS = LARGE * WARP
@@ -129,7 +129,7 @@ def _make_compute(variant: ClassVariant, mapping: Mapping) -> Callable[..., Any]
         for k in range(count):
             part = parts + 8 * NUMBERS * k
             top, part_mass = real(load_float64(part)), real(load_float64(part + 16))
-            s += real(load_float64(part + 8)) * exp_nonpositive(top - floor)
+            s += real(load_float64(part + 8)) * exp_normal(top - floor)
             mass += part_mass
             dot += real(load_float64(part + 24)) + part_mass * (floor_of(top) - floor)
         return m, s, mass, dot

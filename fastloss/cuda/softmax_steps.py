@@ -21,8 +21,14 @@ from fastloss.cuda.primitives import WIDE, cuda
 from fastloss.cuda.rows import Steps, row_parts
 from fastloss.cuda.variant import ClassVariant, Mapping
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_nonpositive, inline, log, maximum
-from fastloss.losses.softmax import class_dot, class_target, example_loss, example_slope
+from fastloss.elementary import exp_normal, inline, log, maximum
+from fastloss.losses.softmax import (
+    class_dot,
+    class_target,
+    example_loss,
+    example_slope,
+    label_loss,
+)
 
 
 class SoftmaxSteps(NamedTuple):
@@ -84,7 +90,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
             z = linked(call, load_x(x + c * call.x_step))
             new = maximum(m, z)
             before, floor = floor_of(m), floor_of(new)
-            s = s * exp_nonpositive(m - floor) + exp_nonpositive(z - floor)
+            s = s * exp_normal(m - floor) + exp_normal(z - floor)
             if MASS:
                 p = mass_on(call, soft_target(t, call.t_step, c), first + c)
                 dot += mass * (before - floor) + class_dot(p, z - floor)
@@ -101,9 +107,9 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
                     chunk[k] = linked(call, chunk[k])
                     new = maximum(new, chunk[k])
                 before, floor = floor_of(m), floor_of(new)
-                s *= exp_nonpositive(m - floor)
+                s *= exp_normal(m - floor)
                 for k in range(LANES):
-                    s += exp_nonpositive(chunk[k] - floor)
+                    s += exp_normal(chunk[k] - floor)
                 if MASS:
                     if SOFT:
                         load_wide_t(t + c * t_size, soft)
@@ -121,7 +127,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
         """The same of the whole group."""
         whole = largest(m, board)
         floor = floor_of(whole)
-        s = total(s * exp_nonpositive(m - floor), board)
+        s = total(s * exp_normal(m - floor), board)
         if MASS:
             dot = total(dot + mass * (floor_of(m) - floor), board)
             mass = total(mass, board)
@@ -137,7 +143,8 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
         """(loss, what `write` needs to know) of the example."""
         floor, log_s = floor_of(m), log(s)
         hot, z_loss = real(onehot), real(call.z_loss)
-        loss = example_loss(log_s, floor, linked(call, at_y), hot, mass, dot, z_loss)
+        nll = label_loss(log_s, floor, linked(call, at_y))
+        loss = example_loss(s, nll, log_s, floor, hot, mass, dot, z_loss)
         slope = real(example_slope(log_s, floor, hot, mass, z_loss))
         return np.float64(loss), (at_y, floor, real(1) / s, slope)
 
@@ -152,7 +159,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
     def derive(call, raw, floor, inverse, slope, hot, factor):
         """(first, second) derivative by the logit `raw`, of which `hot` is the target."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
-        p = exp_nonpositive(link(raw, scale, cap) - floor) * inverse
+        p = exp_normal(link(raw, scale, cap) - floor) * inverse
         by_z = slope * p - hot
         chain = link_slope(raw, scale, cap)
         second = real(0)

@@ -29,7 +29,7 @@ from fastloss.cuda.primitives import (
 from fastloss.cuda.softmax_steps import softmax_steps
 from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_nonpositive, maximum
+from fastloss.elementary import exp_normal, maximum
 from fastloss.labels import label_of
 from fastloss.losses.softmax import class_dot
 
@@ -109,7 +109,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 s, mass, dot = real(0), real(0), real(0)
                 for c in range(classes):
                     z = linked(call, tile[first + c])
-                    s += exp_nonpositive(z - floor)
+                    s += exp_normal(z - floor)
                     if MASS:
                         p = mass_on(call, real(0), c)
                         dot += class_dot(p, z - floor)

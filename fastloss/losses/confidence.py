@@ -11,7 +11,7 @@ has the derivatives by z_c, with B = p f'(p), K = p dB/dp and d_c = [c == y] - p
 from __future__ import annotations
 
 from fastloss.checks import number, per_class
-from fastloss.elementary import const, divide, exp, exp_nonpositive, expm1, inline, log, log1p
+from fastloss.elementary import const, divide, exp, exp_normal, expm1, inline, log, log1p
 from fastloss.loss import Loss, register
 from fastloss.losses.class_margins import no_curvature
 from fastloss.losses.classification import AXIS, CLASS_WEIGHT, IGNORE_INDEX, INDICES_DOC, LOGITS_DOC
@@ -92,7 +92,7 @@ def logit(z, t, c, row, *options):
 
 
 def other_exponential(z, t, c, row, *options):
-    e = exp_nonpositive(z - row[2])
+    e = exp_normal(z - row[2])
     return e if t == const(0.0, t) else const(0.0, z)
 
 
@@ -101,7 +101,7 @@ def of_target(row):
     """(log p, p, u) of the target, each with all its digits."""
     _, z_y, m, rest = row
     shifted = z_y - m
-    e = exp_nonpositive(shifted)
+    e = exp_normal(shifted)
     total = e + rest
     # Where the target has the maximum, log(1 + rest) keeps what 1 + rest would round away.
     spread = log1p(rest) if shifted == const(0.0, m) else log(total)
@@ -113,7 +113,7 @@ def of_target(row):
 def of_class(z, row):
     """p_c."""
     _, z_y, m, rest = row
-    return divide(exp_nonpositive(z - m), exp_nonpositive(z_y - m) + rest)
+    return divide(exp_normal(z - m), exp_normal(z_y - m) + rest)
 
 
 @inline

@@ -94,15 +94,24 @@ def link_of(logit_scale: float, logit_softcap: float | None) -> Link:
 
 
 @inline
-def example_loss(log_s, m, z_y, onehot, mass, dot, z_loss):
-    """The loss of one example; an absent part (weight 0) adds 0, even beside an infinity."""
-    loss = onehot * (log_s - (z_y - m)) if onehot != 0.0 else 0.0
+def label_loss(log_s, m, z_y):
+    """The loss of a class index, at weight 1."""
+    return log_s - (z_y - m)
+
+
+@inline
+def example_loss(s, nll, log_s, m, onehot, mass, dot, z_loss):
+    """The loss of one example whose class index has the loss `nll`.
+
+    An absent part (weight 0) adds 0, even beside an infinity.
+    """
+    loss = onehot * nll if onehot != 0.0 else 0.0
     if mass != 0.0:
         loss += mass * log_s - dot
     if z_loss != 0.0:
         loss += z_loss * (log_s + m) * (log_s + m)
     # Where nothing above looked at it, a row without a value must still be nan.
-    return loss if log_s == log_s and abs(log_s) != math.inf else math.nan
+    return loss if s > 0.0 and s < math.inf else math.nan
 
 
 @inline

@@ -1,0 +1,244 @@
+"""Cross-entropy of short rows that lie one after the other: vectors run over all logits.
+
+A row too short for a vector shares one with its neighbours. The exponentials of a tile are taken
+of its logits as they lie, whatever row they belong to; only sums are made row by row, and
+factors spread over them (see `segments`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastloss.cpu.compile import Kernel
+from fastloss.cpu.examples import read_chunk
+from fastloss.cpu.ir import allocate, larger, least, release
+from fastloss.cpu.memory import (
+    STORAGE,
+    peek_float64,
+    peek_int64,
+    poke_float64,
+)
+from fastloss.cpu.segments import VECTOR_BYTES, spread_rows, sum_rows
+from fastloss.cpu.softmax_examples import LINES, lines_at, make_steps
+from fastloss.cpu.softmax_parts import (
+    has_one_factor,
+    has_raw,
+    is_sound,
+    kept,
+    make_derivatives,
+    make_link,
+    make_mass,
+)
+from fastloss.dtypes import real_dtype
+from fastloss.elementary import exp_normal
+from fastloss.labels import label_of
+from fastloss.losses.softmax import class_dot
+from fastloss.variant import ClassVariant
+
+#: Logits of one tile: 8 KB of float32, of which a few lines stay in a first-level cache.
+TILE = 2048
+MAX_EXAMPLES = 256
+
+#: Logits that make one chunk worth a thread's while.
+CHUNK = 32768
+
+#: Whether neighbours in a kernel's loops are examples; else they are classes.
+ACROSS_EXAMPLES = True
+
+
+def examples_per_tile(classes: int) -> int:
+    """Return how many examples one tile holds: as many as make whole vectors."""
+    return max(16, min(MAX_EXAMPLES, TILE // classes // 16 * 16))
+
+
+def examples_per_chunk(classes: int) -> int:
+    """Return how many examples one chunk holds: whole tiles, whatever the number of threads."""
+    tile = examples_per_tile(classes)
+    return tile * max(1, CHUNK // (classes * tile))
+
+
+@functools.cache
+def compute_kernel(variant: ClassVariant) -> Kernel:
+    """Return the kernel for the dtypes, options and outputs of `variant`."""
+    return Kernel(functools.partial(_make, variant), label_of(variant))
+
+
+def _make(variant: ClassVariant) -> Callable[..., Any]:
+    x_size, load_x, store_x, *_ = STORAGE[variant.predictions]
+    t_size = STORAGE[variant.targets].itemsize
+    real = real_dtype(variant.predictions).type
+    size, load_real, _, peek, poke = STORAGE[real.__name__]
+    linked, mass_on = make_link(variant), make_mass(variant)
+    derivatives = make_derivatives(variant)
+    SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
+    _, GRAD, HESS, _ = variant.outputs
+    KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
+
+    @register_jitable
+    def raw_logit(call, c, i):
+        return load_x(call.x, i * call.classes + c)
+
+    read_examples, finish_examples = make_steps(variant, raw_logit)
+
+    @register_jitable
+    def zeros(n, line):
+        for k in range(n):
+            poke(line, k, real(0))
+
+    @register_jitable
+    def exponentiate(x, n, shifts, e, scale, cap):
+        """Take the exponentials of n logits' distance to `shifts`."""
+        for k in range(n):
+            z = linked(load_x(x, k), scale, cap) - load_real(shifts, k)
+            poke(e, k, exp_normal(z))
+
+    @register_jitable
+    def add_up(e, m, classes, part, lines):
+        """Sum the exponentials of each row; return how many rows may not be measured from 0."""
+        sum_rows(e, m, classes, size, part, real(0))
+        unsound = 0
+        for r in range(m):
+            s = np.float64(peek(part, r))
+            poke_float64(lines.s, r, s)
+            unsound += 0 if is_sound(s) else 1
+        return unsound
+
+    @register_jitable
+    def find_shifts(x, m, classes, lines, scale, cap):
+        """Find the maximum of each row that may not be measured from 0."""
+        for r in range(m):
+            top = real(-np.inf)
+            for c in range(r * classes, (r + 1) * classes):
+                top = larger(linked(load_x(x, c), scale, cap), top)  # a nan is left to the sum
+            # A row of masks only has no maximum to measure from.
+            from_0 = is_sound(peek_float64(lines.s, r)) | (top == real(-np.inf))
+            poke(lines.shift, r, real(0) if from_0 else top)
+
+    @register_jitable
+    def weigh(call, x, t, m, shifts, masses, wide, lines):
+        """Write the probability mass on each class; sum it, and its product with the logits."""
+        scale, cap = real(call.logit_scale), real(call.logit_softcap)
+        keep, spread = real(call.keep), real(call.spread)
+        for r in range(m):
+            first = r * call.classes
+            for c in range(call.classes):
+                weight = load_real(call.class_weight_real, c) if CLASS_WEIGHT else real(1)
+                poke(masses, first + c, mass_on(t, first + c, weight, keep, spread))
+        n = m * call.classes
+        for k in range(n):
+            poke_float64(wide, k, np.float64(peek(masses, k)))
+        sum_rows(wide, m, call.classes, 8, lines.mass, 0.0)
+        for k in range(n):
+            z = linked(load_x(x, k), scale, cap) - load_real(shifts, k)
+            poke_float64(wide, k, class_dot(np.float64(peek(masses, k)), np.float64(z)))
+        sum_rows(wide, m, call.classes, 8, lines.dot, 0.0)
+
+    @register_jitable
+    def write_multiples(g, n, e, factors):
+        for k in range(n):
+            store_x(g, k, load_real(e, k) * load_real(factors, k))
+
+    @register_jitable
+    def write_derivatives(call, x, n, e, masses, inverse, slope, factor, g, h):
+        scale, cap = real(call.logit_scale), real(call.logit_softcap)
+        bend = real(2.0 * call.z_loss)
+        for k in range(n):
+            raw = load_x(x, k) if RAW else real(0)
+            mass = load_real(masses, k) if MASS else real(0)
+            by_x, by_xx = derivatives(
+                load_real(e, k) * load_real(inverse, k), mass, raw, load_real(slope, k), bend,
+                load_real(factor, k), scale, cap,
+            )  # fmt: skip
+            if GRAD:
+                store_x(g, k, by_x)
+            if HESS:
+                store_x(h, k, by_xx)
+
+    @register_jitable
+    def narrowed(line, m, target):
+        """The float64 of a line as the predictions' real."""
+        for r in range(m):
+            poke(target, r, real(peek_float64(line, r)))
+        return target
+
+    @register_jitable
+    def write_labels(classes, m, lines, g, h):
+        """Write the entry of each example's own class."""
+        for r in range(m):
+            k = r * classes + peek_int64(lines.y, r)
+            if GRAD:
+                store_x(g, k, peek(lines.entry, r))
+            if HESS:
+                store_x(h, k, peek(lines.h_entry, r))
+
+    @register_jitable
+    def write_zeros(classes, m, lines, g, h):
+        """Clear the derivatives of examples that weigh 0: their logits may hold a nan."""
+        for r in range(m):
+            if peek_float64(lines.weight, r) == 0.0:
+                for k in range(r * classes, (r + 1) * classes):
+                    if GRAD:
+                        store_x(g, k, real(0))
+                    if HESS:
+                        store_x(h, k, real(0))
+
+    def softmax_flat(record, chunk, slot):
+        """Compute a chunk of examples, tile by tile; return the sum of their losses."""
+        call, outer, first, last = read_chunk(record, chunk, slot)
+        classes, examples = call.classes, call.per_tile
+        scale, cap = real(call.logit_scale), real(call.logit_softcap)
+        line = examples * 8
+        # Lines of a number for each logit, and a vector to go on for.
+        row = examples * classes * size + 2 * VECTOR_BYTES
+        scratch = allocate((LINES + 1) * line + (8 if MASS else 5) * row)
+        lines = lines_at(scratch, line)
+        part = scratch + LINES * line
+        e = part + line
+        shifts, spare, spare_slope, spare_factor = e + row, e + 2 * row, e + 3 * row, e + 4 * row
+        masses = e + 5 * row
+        zeros(examples, lines.shift)
+        zeros(examples * classes, shifts)
+        total = 0.0
+        for start in range(first, last, examples):
+            m = least(examples, last - start)
+            n = m * classes
+            x = call.x + start * classes * x_size
+            g, h = call.g + start * classes * x_size, call.h + start * classes * x_size
+            t = call.t + start * classes * t_size
+            exponentiate(x, n, shifts, e, scale, cap)
+            shifted = add_up(e, m, classes, part, lines) > 0
+            if shifted:
+                find_shifts(x, m, classes, lines, scale, cap)
+                spread_rows(lines.shift, m, classes, size, shifts, peek)
+                exponentiate(x, n, shifts, e, scale, cap)
+                add_up(e, m, classes, part, lines)
+            if MASS:
+                weigh(call, x, t, m, shifts, masses, masses + row, lines)
+            weightless = read_examples(call, outer, start, m, e, size, classes * size, lines)
+            total += finish_examples(call, start, m, lines)
+            if KEEP:
+                spread_rows(lines.inverse, m, classes, size, spare, peek)
+                if ONE_FACTOR:
+                    write_multiples(g, n, e, spare)
+                else:
+                    slopes = narrowed(lines.slope, m, part)
+                    spread_rows(slopes, m, classes, size, spare_slope, peek)
+                    factors = narrowed(lines.factor, m, part)
+                    spread_rows(factors, m, classes, size, spare_factor, peek)
+                    write_derivatives(call, x, n, e, masses, spare, spare_slope, spare_factor, g, h)
+                if not SOFT:
+                    write_labels(classes, m, lines, g, h)
+                if weightless > 0:
+                    write_zeros(classes, m, lines, g, h)
+            if shifted:
+                zeros(examples, lines.shift)
+                zeros(n, shifts)
+        release(scratch)
+        return total
+
+    return softmax_flat

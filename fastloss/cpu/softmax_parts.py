@@ -1,0 +1,98 @@
+"""What all kernels of softmax on the CPU are made of, whichever way they go over the logits.
+
+Exponentials are taken of the logits as they are, and only where their sum shows that this lost
+something, of the distance to the row's maximum: to find that first would cost another look at
+every logit. Which of the two a row gets depends on nothing but the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastloss.cpu.memory import STORAGE
+from fastloss.dtypes import real_dtype
+from fastloss.elementary import inline
+from fastloss.losses.softmax import IDENTITY, SOFTCAPPED, class_target
+from fastloss.variant import ClassVariant
+
+#: Where the sum of a row's exponentials lies between these, none that counts has left the normal
+#: range.
+LEAST_SUM, LARGEST_SUM = 1e-15, 1e30
+
+#: Exponentials below are as good as none: the loss of a class index is then made of its logit.
+TINY = 1e-37
+
+
+@inline
+def is_sound(s):
+    """Whether a row may be measured from 0, by the sum of its exponentials."""
+    return (s >= LEAST_SUM) & (s <= LARGEST_SUM)
+
+
+def kept(variant: ClassVariant) -> bool:
+    """Whether there are derivatives."""
+    return variant.outputs.grad or variant.outputs.hess
+
+
+def has_raw(variant: ClassVariant) -> bool:
+    """Whether derivatives depend on the logits as given: the softcap's slope does."""
+    return variant.link is SOFTCAPPED
+
+
+def has_one_factor(variant: ClassVariant) -> bool:
+    """Whether the gradient is a multiple of the exponentials, but for the class indices."""
+    return not (variant.outputs.hess or has_raw(variant) or variant.mass)
+
+
+def make_link(variant: ClassVariant) -> Callable[..., Any]:
+    """Make the function (raw, scale, cap) -> the linked logit, of the type `real`."""
+    real = real_dtype(variant.predictions).type
+    link = variant.link.value
+    LINKED = variant.link is not IDENTITY
+
+    @inline
+    def linked(raw, scale, cap):
+        return link(raw, scale, cap) if LINKED else real(raw)
+
+    return linked
+
+
+def make_mass(variant: ClassVariant) -> Callable[..., Any]:
+    """Make the function (t, k, weight, keep, spread) -> the mass on a class beside an index.
+
+    Its soft target, if there are any, is the one with the number k at `t`.
+    """
+    load_t = STORAGE[variant.targets].load
+    real = real_dtype(variant.predictions).type
+    SOFT = variant.soft
+
+    @inline
+    def mass_on(t, k, weight, keep, spread):
+        y = real(load_t(t, k)) if SOFT else real(0)
+        return class_target(y, weight, keep, spread)
+
+    return mass_on
+
+
+def make_derivatives(variant: ClassVariant) -> Callable[..., Any]:
+    """Make the function that returns a class' (first, second) derivative.
+
+    Of (p, mass, raw, slope, bend, factor, scale, cap), with p its probability, `mass` its target.
+    """
+    _, link_slope, link_curvature = variant.link
+    HESS, RAW = variant.outputs.hess, has_raw(variant)
+
+    @inline
+    def derivatives(p, mass, raw, slope, bend, factor, scale, cap):
+        by_z = slope * p - mass
+        chain = link_slope(raw, scale, cap) if RAW else scale
+        if not HESS:
+            return by_z * (factor * chain), by_z
+        second = slope * p * (type(p)(1) - p) + bend * p * p
+        bent = second * chain * chain
+        if RAW:
+            bent += by_z * link_curvature(raw, scale, cap)
+        return by_z * (factor * chain), bent * factor
+
+    return derivatives
