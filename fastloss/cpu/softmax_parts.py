@@ -7,7 +7,6 @@ every logit. Which of the two a row gets depends on nothing but the row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from fastloss.cpu.memory import STORAGE
@@ -45,7 +44,7 @@ def has_one_factor(variant: ClassVariant) -> bool:
     return not (variant.outputs.hess or has_raw(variant) or variant.mass)
 
 
-def make_link(variant: ClassVariant) -> Callable[..., Any]:
+def make_link(variant: ClassVariant) -> Any:
     """Make the function (raw, scale, cap) -> the linked logit, of the type `real`."""
     real = real_dtype(variant.predictions).type
     link = variant.link.value
@@ -58,7 +57,7 @@ def make_link(variant: ClassVariant) -> Callable[..., Any]:
     return linked
 
 
-def make_mass(variant: ClassVariant) -> Callable[..., Any]:
+def make_mass(variant: ClassVariant) -> Any:
     """Make the function (t, k, weight, keep, spread) -> the mass on a class beside an index.
 
     Its soft target, if there are any, is the one with the number k at `t`.
@@ -75,7 +74,7 @@ def make_mass(variant: ClassVariant) -> Callable[..., Any]:
     return mass_on
 
 
-def make_derivatives(variant: ClassVariant) -> Callable[..., Any]:
+def make_derivatives(variant: ClassVariant) -> Any:
     """Make the function that returns a class' (first, second) derivative.
 
     Of (p, mass, raw, slope, bend, factor, scale, cap), with p its probability, `mass` its target.
