@@ -1,0 +1,377 @@
+"""Losses between two boxes (x1, y1, x2, y2)."""
+
+from __future__ import annotations
+
+import math
+
+from fastloss.checks import number
+from fastloss.elementary import arctan, const, divide, inline
+from fastloss.loss import Loss, register
+from fastloss.losses.classification import AXIS
+from fastloss.losses.describe import CLASS_ERRORS, OF_CLASSES
+from fastloss.losses.overlap import (
+    BOTH_BOXES,
+    area_slopes,
+    areas,
+    bend,
+    iou_bend,
+    iou_slope,
+    is_x,
+    measure,
+    miss,
+    moves,
+    overlapping,
+    slope,
+)
+from fastloss.spec import Option, RowSpec
+
+__all__ = ["ciou", "diou", "giou"]
+
+OPTIONS = (Option("eps", 1e-7, number(0.0)), AXIS)
+
+_BOXES_DOC = """predictions : array of shape (N, 4), (N, T, 4), (N, 4, H, W), ...
+            Boxes (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, of dtype float64, float32,
+            float16 or bfloat16; the four coordinates lie on `axis`.
+        targets : array of the predictions' shape, float64, float32, float16 or bfloat16
+            Boxes.
+        eps : float >= 0, default 1e-7
+            Added to each divisor; it is an area, in units of the coordinates."""
+
+_EDGES_DOC = """Of two equal edges each counts half, as in PyTorch. What has no area overlaps
+        nothing, nor does a prediction with x2 < x1 or y2 < y1. A target like that is nan, as is
+        a box with a nan or an infinity. Extents may have any size up to an eighth of the dtype's
+        largest number, where torchvision's areas overflow beyond its root; those of float16 and
+        bfloat16 are computed in float32."""
+
+# --- generalised ------------------------------------------------------------------------
+
+
+def giou_value(row, eps):
+    _, x, y, e = measure(row, eps)
+    _, union, around = areas(x, y)
+    # Neither box' corners of what surrounds them, where the boxes overlap.
+    corners = (x.target - x.shared) * (y.own - y.shared) + (x.own - x.shared) * (
+        y.target - y.shared
+    )
+    corners = corners if overlapping(x, y) else around - union
+    return miss(x, y, e) + divide(corners, around + e)
+
+
+@inline
+def fill_slope(z, t, c, x, y, e):
+    """The derivative of union / around."""
+    _, union, around = areas(x, y)
+    _, d_union, d_around = area_slopes(z, t, c, x, y)
+    return slope(d_union, divide(union + e, around + e), d_around, around + e)
+
+
+def giou_grad(z, t, c, row, eps):
+    scale, x, y, e = measure(row, eps)
+    return -(iou_slope(z, t, c, x, y, e) + fill_slope(z, t, c, x, y, e)) * scale
+
+
+def giou_hess(z, t, c, row, eps):
+    scale, x, y, e = measure(row, eps)
+    _, _, around = areas(x, y)
+    _, _, d_around = area_slopes(z, t, c, x, y)
+    zero, first = const(0.0, z), fill_slope(z, t, c, x, y, e)
+    of_fill = bend(zero, zero, zero, first, d_around, around + e)
+    return -(iou_bend(z, t, c, x, y, e) + of_fill) * scale * scale
+
+
+giou = register(
+    Loss(
+        RowSpec(
+            "giou",
+            OPTIONS,
+            indices=False,
+            classes=4,
+            rounds=(BOTH_BOXES,),
+            value=giou_value,
+            grad=giou_grad,
+            hess=giou_hess,
+        ),
+        rf"""
+        Generalised IoU loss of two boxes, from 0 to 2.
+
+        .. math:: \ell(p, y) = 1 - \frac I U + \frac{{C - U}} C
+
+        I is the area that both boxes share, U that of their union, C that of the smallest box
+        around both. Boxes that do not overlap have I = 0, and a gradient by way of C. Gradient
+        and hessian are those of this formula with U + eps and C + eps as divisors.
+
+        Parameters
+        ----------
+        {_BOXES_DOC}
+        {OF_CLASSES}
+
+        {CLASS_ERRORS}
+
+        See Also
+        --------
+        diou : also pulls a box that lies within the other towards its centre.
+        ciou : compares the shapes, too.
+
+        Notes
+        -----
+        Sources: H. Rezatofighi et al., Generalized Intersection over Union (2019);
+        torchvision's ``generalized_box_iou_loss``. Boxes that are equal, with the area a, have
+        the loss eps / (a + eps): 1 if they are one point. {_EDGES_DOC}
+        The area of an inverted prediction counts as negative, so that the gradient
+        turns it back; the loss may then exceed 2. (torchvision does so where one side is
+        inverted; where both are, its area is positive.)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0]])
+        >>> round(float(fl.giou(p, y)), 6)
+        0.666667
+        >>> fl.giou.grad(p, y).round(4).tolist()
+        [[-0.1111, 0.1111, -0.4444, -0.1111]]
+        """,
+    )
+)
+
+
+# --- distance ---------------------------------------------------------------------------
+
+
+@inline
+def apart(row, scale):
+    """From the target's centre to the prediction's, on x and on y."""
+    _, _, px1, py1, px2, py2, tx1, ty1, tx2, ty2 = row
+    half = const(0.5, scale) * scale
+    return ((px1 - tx1) + (px2 - tx2)) * half, ((py1 - ty1) + (py2 - ty2)) * half
+
+
+@inline
+def distance(row, scale, x, y, e):
+    """(the squared distance of the centres, by it; the squared diagonal)."""
+    dx, dy = apart(row, scale)
+    diagonal = x.around * x.around + y.around * y.around + e
+    return divide(dx * dx + dy * dy, diagonal), diagonal
+
+
+@inline
+def distance_slope(z, t, c, row, scale, x, y, e):
+    """(the derivative of `distance`, that of the squared diagonal)."""
+    quotient, diagonal = distance(row, scale, x, y, e)
+    dx, dy = apart(row, scale)
+    _, _, around = moves(z, t, c)
+    d_diagonal = const(2.0, z) * around * (x.around if is_x(c) else y.around)
+    return slope(dx if is_x(c) else dy, quotient, d_diagonal, diagonal), d_diagonal
+
+
+@inline
+def distance_bend(z, t, c, row, scale, x, y, e):
+    quotient, diagonal = distance(row, scale, x, y, e)
+    first, d_diagonal = distance_slope(z, t, c, row, scale, x, y, e)
+    _, _, around = moves(z, t, c)
+    twice = const(2.0, z) * around * around
+    return bend(const(0.5, z), quotient, twice, first, d_diagonal, diagonal)
+
+
+def diou_value(row, eps):
+    scale, x, y, e = measure(row, eps)
+    far, _ = distance(row, scale, x, y, e)
+    return miss(x, y, e) + far
+
+
+@inline
+def diou_slope(z, t, c, row, scale, x, y, e):
+    far, _ = distance_slope(z, t, c, row, scale, x, y, e)
+    return far - iou_slope(z, t, c, x, y, e)
+
+
+@inline
+def diou_bend(z, t, c, row, scale, x, y, e):
+    far = distance_bend(z, t, c, row, scale, x, y, e)
+    return far - iou_bend(z, t, c, x, y, e)
+
+
+def diou_grad(z, t, c, row, eps):
+    scale, x, y, e = measure(row, eps)
+    return diou_slope(z, t, c, row, scale, x, y, e) * scale
+
+
+def diou_hess(z, t, c, row, eps):
+    scale, x, y, e = measure(row, eps)
+    return diou_bend(z, t, c, row, scale, x, y, e) * scale * scale
+
+
+diou = register(
+    Loss(
+        RowSpec(
+            "diou",
+            OPTIONS,
+            indices=False,
+            classes=4,
+            rounds=(BOTH_BOXES,),
+            value=diou_value,
+            grad=diou_grad,
+            hess=diou_hess,
+        ),
+        rf"""
+        Distance IoU loss of two boxes, from 0 to 2.
+
+        .. math:: \ell(p, y) = 1 - \frac I U + \frac{{d^2}}{{c^2}}
+
+        I is the area that both boxes share, U that of their union, d the distance of their
+        centres, c the diagonal of the smallest box around both. The last term pulls boxes
+        together that do not overlap. Gradient and hessian are those of this formula with
+        U + eps and c^2 + eps as divisors.
+
+        Parameters
+        ----------
+        {_BOXES_DOC}
+        {OF_CLASSES}
+
+        {CLASS_ERRORS}
+
+        See Also
+        --------
+        giou : without the centres.
+        ciou : compares the shapes, too.
+
+        Notes
+        -----
+        Sources: Z. Zheng et al., Distance-IoU Loss (2020); torchvision's
+        ``distance_box_iou_loss``. Boxes that are equal, with the area a, have the loss
+        eps / (a + eps): 1 if they are one point. {_EDGES_DOC}
+        Nothing turns an inverted prediction back whose centre is right: use `ciou` or
+        `giou` where there may be some.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0]])
+        >>> round(float(fl.diou(p, y)), 6)
+        0.74359
+        """,
+    )
+)
+
+
+# --- complete ---------------------------------------------------------------------------
+# A box has the shape arctan(w / h), the angle of (h, w): the difference of two such angles is
+# that of one vector.
+
+PER_ANGLE = 4.0 / math.pi**2
+
+
+@inline
+def angle(a, b):
+    """The angle of the vector (a, b), 0 for that of length 0."""
+    quotient = divide(b, abs(a))
+    found = arctan(quotient if b != const(0.0, b) else b)
+    turn = const(-math.pi, b) if b < const(0.0, b) else const(math.pi, b)
+    return turn - found if a < const(0.0, a) else found
+
+
+@inline
+def shape_gap(x, y):
+    return angle(y.target * y.own + x.target * x.own, x.target * y.own - x.own * y.target)
+
+
+@inline
+def shape_loss(x, y, e, eps):
+    """(alpha, v, the difference of the angles); without a difference alpha is 0."""
+    gap = shape_gap(x, y)
+    v = const(PER_ANGLE, gap) * gap * gap
+    alpha = divide(v, miss(x, y, e) + v + eps)
+    return (alpha if v != const(0.0, v) else v), v, gap
+
+
+@inline
+def angle_slopes(z, c, x, y):
+    """First and second derivative of the prediction's angle; a point has none."""
+    zero, two = const(0.0, z), const(2.0, z)
+    square = x.own * x.own + y.own * y.own
+    turn = const(1.0, z) if is_x(c) else const(-1.0, z)
+    sign = const(-1.0, z) if c < 2 else const(1.0, z)
+    along, across = (x.own if is_x(c) else y.own), (y.own if is_x(c) else x.own)
+    first = divide(turn * sign * across, square)
+    second = divide(-two * sign * along * first, square)
+    return (first if square != zero else zero), (second if square != zero else zero)
+
+
+def ciou_value(row, eps):
+    scale, x, y, e = measure(row, eps)
+    far, _ = distance(row, scale, x, y, e)
+    alpha, v, _ = shape_loss(x, y, e, eps)
+    return miss(x, y, e) + far + alpha * v
+
+
+def ciou_grad(z, t, c, row, eps):
+    scale, x, y, e = measure(row, eps)
+    alpha, _, gap = shape_loss(x, y, e, eps)
+    first, _ = angle_slopes(z, c, x, y)
+    of_shape = const(-2.0 * PER_ANGLE, z) * alpha * gap * first
+    return (diou_slope(z, t, c, row, scale, x, y, e) + of_shape) * scale
+
+
+def ciou_hess(z, t, c, row, eps):
+    scale, x, y, e = measure(row, eps)
+    alpha, _, gap = shape_loss(x, y, e, eps)
+    first, second = angle_slopes(z, c, x, y)
+    of_shape = const(2.0 * PER_ANGLE, z) * alpha * (first * first - gap * second)
+    return (diou_bend(z, t, c, row, scale, x, y, e) + of_shape) * scale * scale
+
+
+ciou = register(
+    Loss(
+        RowSpec(
+            "ciou",
+            OPTIONS,
+            indices=False,
+            classes=4,
+            rounds=(BOTH_BOXES,),
+            value=ciou_value,
+            grad=ciou_grad,
+            hess=ciou_hess,
+        ),
+        rf"""
+        Complete IoU loss of two boxes: overlap, distance and shape.
+
+        .. math:: \ell(p, y) = 1 - \frac I U + \frac{{d^2}}{{c^2}} + \alpha v
+
+        .. math:: v = \frac 4 {{\pi^2}} (\arctan \frac w h - \arctan \frac {{w_y}} {{h_y}})^2
+
+        Beside `diou`, v compares the ratios of width and height. Its weight,
+        alpha = v / (1 - I / U + v + eps), is a constant for the gradient and the hessian.
+
+        Parameters
+        ----------
+        {_BOXES_DOC}
+        {OF_CLASSES}
+
+        {CLASS_ERRORS}
+
+        See Also
+        --------
+        diou : without the shapes.
+        giou : by areas alone.
+
+        Notes
+        -----
+        Sources: Z. Zheng et al., Enhancing Geometric Factors in Model Learning and Inference
+        (2021); torchvision's ``complete_box_iou_loss``, which gives its eps to alpha alone and
+        takes 1e-7 elsewhere. Boxes that are equal, with the area a, have the loss
+        eps / (a + eps): 1 if they are one point. {_EDGES_DOC}
+        arctan(w / h) is the angle of the vector (h, w), so a height of 0 has a finite
+        gradient (torchvision's is nan), and an inverted prediction one that turns it back; a
+        point has no shape to compare, and v = 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastloss as fl
+        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0]])
+        >>> round(float(fl.ciou(p, y)), 6)
+        0.74359
+        """,
+    )
+)
