@@ -14,13 +14,13 @@ from fastloss.losses.overlap import (
     area_slopes,
     areas,
     bend,
-    iou_bend,
-    iou_slope,
+    iou_derivatives,
     is_x,
     measure,
     miss,
     moves,
     overlapping,
+    quotient,
     slope,
 )
 from fastloss.spec import Option, RowSpec
@@ -49,34 +49,37 @@ _EDGES_DOC = """Of two equal edges each counts half, as in PyTorch. What has no 
 def giou_value(row, eps):
     _, x, y, e = measure(row, eps)
     _, union, around = areas(x, y)
-    # Neither box' corners of what surrounds them, where the boxes overlap.
-    corners = (x.target - x.shared) * (y.own - y.shared) + (x.own - x.shared) * (
-        y.target - y.shared
-    )
-    corners = corners if overlapping(x, y) else around - union
-    return miss(x, y, e) + divide(corners, around + e)
+    # Boxes that overlap leave rectangles at the corners of what surrounds them.
+    wide = (x.own - x.shared) * (y.target - y.shared)
+    high = (x.target - x.shared) * (y.own - y.shared)
+    empty = wide + high if overlapping(x, y) else around - union
+    part, _ = quotient(empty, around + e)
+    return miss(x, y, e) + part
 
 
 @inline
-def fill_slope(z, t, c, x, y, e):
-    """The derivative of union / around."""
+def filled_derivatives(z, t, c, x, y, e):
+    """(first, second) derivative of union / around by a coordinate."""
     _, union, around = areas(x, y)
     _, d_union, d_around = area_slopes(z, t, c, x, y)
-    return slope(d_union, divide(union + e, around + e), d_around, around + e)
+    zero = const(0.0, z)
+    filled, per_around = quotient(union + e, around + e)
+    first = slope(d_union, filled, d_around, per_around)
+    return first, bend(zero, filled, zero, first, d_around, per_around)
 
 
 def giou_grad(z, t, c, row, eps):
     scale, x, y, e = measure(row, eps)
-    return -(iou_slope(z, t, c, x, y, e) + fill_slope(z, t, c, x, y, e)) * scale
+    iou, _ = iou_derivatives(z, t, c, x, y, e)
+    filled, _ = filled_derivatives(z, t, c, x, y, e)
+    return -(iou + filled) * scale
 
 
 def giou_hess(z, t, c, row, eps):
     scale, x, y, e = measure(row, eps)
-    _, _, around = areas(x, y)
-    _, _, d_around = area_slopes(z, t, c, x, y)
-    zero, first = const(0.0, z), fill_slope(z, t, c, x, y, e)
-    of_fill = bend(zero, zero, zero, first, d_around, around + e)
-    return -(iou_bend(z, t, c, x, y, e) + of_fill) * scale * scale
+    _, iou = iou_derivatives(z, t, c, x, y, e)
+    _, filled = filled_derivatives(z, t, c, x, y, e)
+    return -(iou + filled) * scale * scale
 
 
 giou = register(
@@ -148,29 +151,22 @@ def apart(row, scale):
 
 @inline
 def distance(row, scale, x, y, e):
-    """(the squared distance of the centres, by it; the squared diagonal)."""
+    """(the squared distance of the centres by the squared diagonal, 1 / the latter)."""
     dx, dy = apart(row, scale)
-    diagonal = x.around * x.around + y.around * y.around + e
-    return divide(dx * dx + dy * dy, diagonal), diagonal
+    return quotient(dx * dx + dy * dy, x.around * x.around + y.around * y.around + e)
 
 
 @inline
-def distance_slope(z, t, c, row, scale, x, y, e):
-    """(the derivative of `distance`, that of the squared diagonal)."""
-    quotient, diagonal = distance(row, scale, x, y, e)
+def distance_derivatives(z, t, c, row, scale, x, y, e):
+    """(first, second) derivative of `distance` by a coordinate."""
+    far, per_diagonal = distance(row, scale, x, y, e)
     dx, dy = apart(row, scale)
     _, _, around = moves(z, t, c)
-    d_diagonal = const(2.0, z) * around * (x.around if is_x(c) else y.around)
-    return slope(dx if is_x(c) else dy, quotient, d_diagonal, diagonal), d_diagonal
-
-
-@inline
-def distance_bend(z, t, c, row, scale, x, y, e):
-    quotient, diagonal = distance(row, scale, x, y, e)
-    first, d_diagonal = distance_slope(z, t, c, row, scale, x, y, e)
-    _, _, around = moves(z, t, c)
-    twice = const(2.0, z) * around * around
-    return bend(const(0.5, z), quotient, twice, first, d_diagonal, diagonal)
+    two = const(2.0, z)
+    d_diagonal = two * around * (x.around if is_x(c) else y.around)
+    first = slope(dx if is_x(c) else dy, far, d_diagonal, per_diagonal)
+    second = bend(const(0.5, z), far, two * around * around, first, d_diagonal, per_diagonal)
+    return first, second
 
 
 def diou_value(row, eps):
@@ -180,25 +176,23 @@ def diou_value(row, eps):
 
 
 @inline
-def diou_slope(z, t, c, row, scale, x, y, e):
-    far, _ = distance_slope(z, t, c, row, scale, x, y, e)
-    return far - iou_slope(z, t, c, x, y, e)
-
-
-@inline
-def diou_bend(z, t, c, row, scale, x, y, e):
-    far = distance_bend(z, t, c, row, scale, x, y, e)
-    return far - iou_bend(z, t, c, x, y, e)
+def diou_derivatives(z, t, c, row, scale, x, y, e):
+    """(first, second) derivative, the unit still in them."""
+    iou, iou_2 = iou_derivatives(z, t, c, x, y, e)
+    far, far_2 = distance_derivatives(z, t, c, row, scale, x, y, e)
+    return far - iou, far_2 - iou_2
 
 
 def diou_grad(z, t, c, row, eps):
     scale, x, y, e = measure(row, eps)
-    return diou_slope(z, t, c, row, scale, x, y, e) * scale
+    first, _ = diou_derivatives(z, t, c, row, scale, x, y, e)
+    return first * scale
 
 
 def diou_hess(z, t, c, row, eps):
     scale, x, y, e = measure(row, eps)
-    return diou_bend(z, t, c, row, scale, x, y, e) * scale * scale
+    _, second = diou_derivatives(z, t, c, row, scale, x, y, e)
+    return second * scale * scale
 
 
 diou = register(
@@ -265,37 +259,33 @@ PER_ANGLE = 4.0 / math.pi**2
 @inline
 def angle(a, b):
     """The angle of the vector (a, b), 0 for that of length 0."""
-    quotient = divide(b, abs(a))
-    found = arctan(quotient if b != const(0.0, b) else b)
-    turn = const(-math.pi, b) if b < const(0.0, b) else const(math.pi, b)
-    return turn - found if a < const(0.0, a) else found
-
-
-@inline
-def shape_gap(x, y):
-    return angle(y.target * y.own + x.target * x.own, x.target * y.own - x.own * y.target)
+    zero, tangent = const(0.0, b), divide(b, abs(a))
+    found = arctan(tangent if b != zero else b)
+    half_turn = const(-math.pi, b) if b < zero else const(math.pi, b)
+    return half_turn - found if a < zero else found
 
 
 @inline
 def shape_loss(x, y, e, eps):
     """(alpha, v, the difference of the angles); without a difference alpha is 0."""
-    gap = shape_gap(x, y)
+    dot = y.target * y.own + x.target * x.own
+    gap = angle(dot, x.target * y.own - x.own * y.target)
     v = const(PER_ANGLE, gap) * gap * gap
     alpha = divide(v, miss(x, y, e) + v + eps)
     return (alpha if v != const(0.0, v) else v), v, gap
 
 
 @inline
-def angle_slopes(z, c, x, y):
-    """First and second derivative of the prediction's angle; a point has none."""
-    zero, two = const(0.0, z), const(2.0, z)
-    square = x.own * x.own + y.own * y.own
-    turn = const(1.0, z) if is_x(c) else const(-1.0, z)
-    sign = const(-1.0, z) if c < 2 else const(1.0, z)
+def angle_derivatives(z, c, x, y):
+    """(first, second) derivative of the prediction's angle; a point has none."""
+    zero, one, two = const(0.0, z), const(1.0, z), const(2.0, z)
+    sign = -one if c < 2 else one
+    turn = sign if is_x(c) else -sign
     along, across = (x.own if is_x(c) else y.own), (y.own if is_x(c) else x.own)
-    first = divide(turn * sign * across, square)
-    second = divide(-two * sign * along * first, square)
-    return (first if square != zero else zero), (second if square != zero else zero)
+    per_square = divide(one, x.own * x.own + y.own * y.own)
+    per_square = per_square if per_square * zero == zero else zero  # infinite for a point
+    first = turn * across * per_square
+    return first, -two * sign * along * first * per_square
 
 
 def ciou_value(row, eps):
@@ -308,17 +298,19 @@ def ciou_value(row, eps):
 def ciou_grad(z, t, c, row, eps):
     scale, x, y, e = measure(row, eps)
     alpha, _, gap = shape_loss(x, y, e, eps)
-    first, _ = angle_slopes(z, c, x, y)
+    first, _ = angle_derivatives(z, c, x, y)
     of_shape = const(-2.0 * PER_ANGLE, z) * alpha * gap * first
-    return (diou_slope(z, t, c, row, scale, x, y, e) + of_shape) * scale
+    of_rest, _ = diou_derivatives(z, t, c, row, scale, x, y, e)
+    return (of_rest + of_shape) * scale
 
 
 def ciou_hess(z, t, c, row, eps):
     scale, x, y, e = measure(row, eps)
     alpha, _, gap = shape_loss(x, y, e, eps)
-    first, second = angle_slopes(z, c, x, y)
+    first, second = angle_derivatives(z, c, x, y)
     of_shape = const(2.0 * PER_ANGLE, z) * alpha * (first * first - gap * second)
-    return (diou_bend(z, t, c, row, scale, x, y, e) + of_shape) * scale * scale
+    _, of_rest = diou_derivatives(z, t, c, row, scale, x, y, e)
+    return (of_rest + of_shape) * scale * scale
 
 
 ciou = register(

@@ -53,11 +53,8 @@ def measure(row, eps):
     # A sum: whatever is nan or infinite shows in it.
     unit = abs(x.own) + x.around + abs(y.own) + y.around + sqrt(eps)
     scale = divide(const(1.0, unit), unit)
-    scale = (
-        scale
-        if (x.target >= const(0.0, unit)) & (y.target >= const(0.0, unit))
-        else const(math.nan, unit)
-    )
+    is_box = (x.target >= const(0.0, unit)) & (y.target >= const(0.0, unit))
+    scale = scale if is_box else const(math.nan, unit)
     return scale, in_unit(x, scale), in_unit(y, scale), eps * scale * scale
 
 
@@ -77,11 +74,8 @@ def inside_out(x, y):
 def areas(x, y):
     """(of what both share, of their union, of what surrounds them)."""
     shared = x.shared * y.shared if overlapping(x, y) else const(0.0, x.shared)
-    return (
-        shared,
-        inside_out(x, y) * x.own * y.own + x.target * y.target - shared,
-        x.around * y.around,
-    )
+    both = inside_out(x, y) * x.own * y.own + x.target * y.target
+    return shared, both - shared, x.around * y.around
 
 
 @inline
@@ -90,7 +84,7 @@ def miss(x, y, e):
     _, union, _ = areas(x, y)
     of_p = (x.own - x.shared) * y.own + x.shared * (y.own - y.shared)
     of_t = (x.target - x.shared) * y.target + x.shared * (y.target - y.shared)
-    part = divide(of_p + of_t + e, union + e)
+    part, _ = quotient(of_p + of_t + e, union + e)
     return part if overlapping(x, y) else const(1.0, part)
 
 
@@ -127,31 +121,36 @@ def area_slopes(z, t, c, x, y):
     return d_shared, d_own - d_shared, around * (y.around if x_moves else x.around)
 
 
-@inline
-def slope(n1, quotient, d1, d):
-    """The derivative of a quotient n / d, of those of n and d."""
-    return divide(n1 - quotient * d1, d)
+# --- quotients --------------------------------------------------------------------------
 
 
 @inline
-def bend(n2, quotient, d2, slope, d1, d):
-    """The second derivative of a quotient."""
-    return divide(n2 - quotient * d2 - const(2.0, d) * slope * d1, d)
+def quotient(n, d):
+    """(n / d, 1 / d): one division for it and its derivatives."""
+    per_d = divide(const(1.0, d), d)
+    return n * per_d, per_d
 
 
 @inline
-def iou_slope(z, t, c, x, y, e):
+def slope(n1, q, d1, per_d):
+    """The derivative of q = n / d, where n1 and d1 are those of n and d."""
+    return (n1 - q * d1) * per_d
+
+
+@inline
+def bend(n2, q, d2, q1, d1, per_d):
+    """The second derivative of q = n / d, whose first is q1."""
+    return (n2 - q * d2 - const(2.0, q) * q1 * d1) * per_d
+
+
+@inline
+def iou_derivatives(z, t, c, x, y, e):
+    """(first, second) derivative of the IoU by a coordinate."""
     shared, union, _ = areas(x, y)
     d_shared, d_union, _ = area_slopes(z, t, c, x, y)
-    quotient = divide(shared, union + e)
-    found = slope(d_shared, quotient, d_union, union + e)
-    return found if overlapping(x, y) else const(0.0, z)
-
-
-@inline
-def iou_bend(z, t, c, x, y, e):
-    _, union, _ = areas(x, y)
-    _, d_union, _ = area_slopes(z, t, c, x, y)
-    zero, first = const(0.0, z), iou_slope(z, t, c, x, y, e)
-    found = bend(zero, zero, zero, first, d_union, union + e)
-    return found if overlapping(x, y) else zero
+    zero = const(0.0, z)
+    iou, per_union = quotient(shared, union + e)
+    first = slope(d_shared, iou, d_union, per_union)
+    second = bend(zero, iou, zero, first, d_union, per_union)
+    meet = overlapping(x, y)
+    return (first if meet else zero), (second if meet else zero)
