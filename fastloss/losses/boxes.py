@@ -39,7 +39,7 @@ _BOXES_DOC = """predictions : array of shape (N, 4), (N, T, 4), (N, 4, H, W), ..
 
 _EDGES_DOC = """Of two equal edges each counts half, as in PyTorch. What has no area overlaps
         nothing, nor does a prediction with x2 < x1 or y2 < y1. A target like that is nan, as is
-        a box with a nan or an infinity. Extents may have any size up to an eighth of the dtype's
+        a box with a nan or an infinity. Extents may have any size up to a quarter of the dtype's
         largest number, where torchvision's areas overflow beyond its root; those of float16 and
         bfloat16 are computed in float32."""
 
@@ -50,8 +50,7 @@ def giou_value(row, eps):
     _, x, y, e = measure(row, eps)
     _, union, around = areas(x, y)
     # Boxes that overlap leave rectangles at the corners of what surrounds them.
-    wide = (x.own - x.shared) * (y.target - y.shared)
-    high = (x.target - x.shared) * (y.own - y.shared)
+    wide, high = x.own_rest * y.target_rest, x.target_rest * y.own_rest
     empty = wide + high if overlapping(x, y) else around - union
     part, _ = quotient(empty, around + e)
     return miss(x, y, e) + part

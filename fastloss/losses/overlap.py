@@ -30,19 +30,26 @@ class Extents(NamedTuple):
     """That of what both share; negative where they lie apart."""
     around: float
     """That of what surrounds both."""
+    own_rest: float
+    target_rest: float
+    """Own and target beyond the shared one: differences before they are scaled, so exact."""
 
 
 @inline
 def on_axis(p1, p2, t1, t2):
     shared = (p2 if p2 < t2 else t2) - (p1 if p1 > t1 else t1)
     around = (p2 if p2 > t2 else t2) - (p1 if p1 < t1 else t1)
-    return Extents(p2 - p1, t2 - t1, shared, around)
+    own, target = p2 - p1, t2 - t1
+    return Extents(own, target, shared, around, own - shared, target - shared)
 
 
 @inline
 def in_unit(extents, scale):
-    own, target, shared, around = extents
-    return Extents(own * scale, target * scale, shared * scale, around * scale)
+    own, target, shared, around, own_rest, target_rest = extents
+    return Extents(
+        own * scale, target * scale, shared * scale, around * scale,
+        own_rest * scale, target_rest * scale,
+    )  # fmt: skip
 
 
 @inline
@@ -82,8 +89,8 @@ def areas(x, y):
 def miss(x, y, e):
     """1 - IoU, of terms that are not negative: boxes that almost agree keep their digits."""
     _, union, _ = areas(x, y)
-    of_p = (x.own - x.shared) * y.own + x.shared * (y.own - y.shared)
-    of_t = (x.target - x.shared) * y.target + x.shared * (y.target - y.shared)
+    of_p = x.own_rest * y.own + x.shared * y.own_rest
+    of_t = x.target_rest * y.target + x.shared * y.target_rest
     part, _ = quotient(of_p + of_t + e, union + e)
     return part if overlapping(x, y) else const(1.0, part)
 
