@@ -37,11 +37,14 @@ _BOXES_DOC = """predictions : array of shape (N, 4), (N, T, 4), (N, 4, H, W), ..
         eps : float >= 0, default 1e-7
             Added to each divisor; it is an area, in units of the coordinates."""
 
-_EDGES_DOC = """Of two equal edges each counts half, as in PyTorch. What has no area overlaps
-        nothing, nor does a prediction with x2 < x1 or y2 < y1. A target like that is nan, as is
-        a box with a nan or an infinity. Extents may have any size up to a quarter of the dtype's
-        largest number, where torchvision's areas overflow beyond its root; those of float16 and
-        bfloat16 are computed in float32."""
+_EDGES_DOC = """Of two equal edges each counts half, as in PyTorch. Boxes that are equal, with the
+        area a, have the loss eps / (a + eps), which is 1 if they are one point. What has no area
+        overlaps nothing, nor does a prediction with x2 < x1 or y2 < y1. A target like that is
+        nan, as is a box with a nan or an infinity.
+
+        Lengths are measured in a unit of the boxes' size: up to a quarter of the dtype's largest
+        number there is no overflow (in torchvision areas do, from its square root on). float16
+        and bfloat16 are computed in float32."""
 
 # --- generalised ------------------------------------------------------------------------
 
@@ -117,21 +120,21 @@ giou = register(
         Notes
         -----
         Sources: H. Rezatofighi et al., Generalized Intersection over Union (2019);
-        torchvision's ``generalized_box_iou_loss``. Boxes that are equal, with the area a, have
-        the loss eps / (a + eps): 1 if they are one point. {_EDGES_DOC}
-        The area of an inverted prediction counts as negative, so that the gradient
-        turns it back; the loss may then exceed 2. (torchvision does so where one side is
-        inverted; where both are, its area is positive.)
+        torchvision's ``generalized_box_iou_loss``. The area of an inverted prediction counts as
+        negative, so that the gradient turns it back; the loss may then exceed 2. (torchvision
+        does so where one side is inverted; where both are, its area is positive.)
+
+        {_EDGES_DOC}
 
         Examples
         --------
         >>> import numpy as np
         >>> import fastloss as fl
-        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0]])
+        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 1.0, 3.0, 4.0]])
         >>> round(float(fl.giou(p, y)), 6)
-        0.666667
+        1.138889
         >>> fl.giou.grad(p, y).round(4).tolist()
-        [[-0.1111, 0.1111, -0.4444, -0.1111]]
+        [[-0.108, -0.0455, -0.1821, -0.1821]]
         """,
     )
 )
@@ -231,18 +234,18 @@ diou = register(
         Notes
         -----
         Sources: Z. Zheng et al., Distance-IoU Loss (2020); torchvision's
-        ``distance_box_iou_loss``. Boxes that are equal, with the area a, have the loss
-        eps / (a + eps): 1 if they are one point. {_EDGES_DOC}
-        Nothing turns an inverted prediction back whose centre is right: use `ciou` or
-        `giou` where there may be some.
+        ``distance_box_iou_loss``. Nothing turns an inverted prediction back whose centre is
+        right: take `ciou` or `giou` where there may be some.
+
+        {_EDGES_DOC}
 
         Examples
         --------
         >>> import numpy as np
         >>> import fastloss as fl
-        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0]])
+        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 1.0, 3.0, 4.0]])
         >>> round(float(fl.diou(p, y)), 6)
-        0.74359
+        1.018889
         """,
     )
 )
@@ -350,19 +353,19 @@ ciou = register(
         -----
         Sources: Z. Zheng et al., Enhancing Geometric Factors in Model Learning and Inference
         (2021); torchvision's ``complete_box_iou_loss``, which gives its eps to alpha alone and
-        takes 1e-7 elsewhere. Boxes that are equal, with the area a, have the loss
-        eps / (a + eps): 1 if they are one point. {_EDGES_DOC}
-        arctan(w / h) is the angle of the vector (h, w), so a height of 0 has a finite
-        gradient (torchvision's is nan), and an inverted prediction one that turns it back; a
-        point has no shape to compare, and v = 0.
+        takes 1e-7 elsewhere. arctan(w / h) is the angle of the vector (h, w), so a height of 0
+        has a finite gradient (torchvision's is nan), and a side that is inverted one that turns
+        it back; a point has no shape to compare, and v = 0.
+
+        {_EDGES_DOC}
 
         Examples
         --------
         >>> import numpy as np
         >>> import fastloss as fl
-        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0]])
+        >>> p, y = np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 1.0, 3.0, 4.0]])
         >>> round(float(fl.ciou(p, y)), 6)
-        0.74359
+        1.019165
         """,
     )
 )
