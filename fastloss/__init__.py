@@ -20,6 +20,7 @@ from fastloss.config import config
 from fastloss.errors import DeviceError
 from fastloss.loss import Loss, registered
 from fastloss.losses.binary import *
+from fastloss.losses.boxes import *
 from fastloss.losses.class_margins import *
 from fastloss.losses.classification import *
 from fastloss.losses.confidence import *

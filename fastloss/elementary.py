@@ -74,6 +74,11 @@ def sqrt(x: float) -> float:
     return math.sqrt(x) if x >= 0 else math.nan
 
 
+def arctan(x: float) -> float:
+    """The angle in (-pi / 2, pi / 2) whose tangent is x: that of infinity is at the end."""
+    return math.atan(x)
+
+
 def divide(a: float, b: float) -> float:
     """a / b as IEEE 754 has it: inf or nan for b = 0, where Python raises."""
     if b != 0:

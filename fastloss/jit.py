@@ -1,7 +1,7 @@
 """Scalar building blocks for your own ``@njit`` and ``@cuda.jit`` functions.
 
-`exp`, `log`, `log1p`, `expm1`, `tanh`, `sigmoid`, `softplus` and `maximum` vectorise in a
-loop, where the functions of `math` do not. ``const(0.5, x)`` is a literal in the type of x.
+`exp`, `log`, `log1p`, `expm1`, `arctan`, `tanh`, `sigmoid`, `softplus` and `maximum` vectorise in
+a loop, where the functions of `math` do not. ``const(0.5, x)`` is a literal in the type of x.
 ``logsumexp(row)`` is the stable log-sum-exp of a 1-D array. For every element-wise loss of the
 package there are ``<loss>_value``, ``<loss>_grad`` and ``<loss>_hess``, functions of
 ``(prediction, target, *options)``.
@@ -32,6 +32,7 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.compile import vector_math
 from fastloss.elementary import (
+    arctan,
     const,
     divide,
     exp,
@@ -78,6 +79,6 @@ def _export_formulas() -> list[str]:
 
 
 __all__ = [
-    "const", "divide", "exp", "expm1", "log", "log1p", "logsumexp", "maximum", "sigmoid",
-    "softplus", "tanh", *_export_formulas(),
+    "arctan", "const", "divide", "exp", "expm1", "log", "log1p", "logsumexp", "maximum",
+    "sigmoid", "softplus", "tanh", *_export_formulas(),
 ]  # fmt: skip

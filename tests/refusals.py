@@ -6,9 +6,10 @@ import pytest
 from tests.helpers import Unchanged
 
 X = np.linspace(0.1, 0.9, 12).reshape(4, 3)
-"""Legal predictions for every loss."""
+"""Legal predictions for every loss but those between boxes."""
 Y = np.array([0, 1, 2, 1])
 SOFT = np.full((4, 3), 1 / 3)
+BOXES = np.array([[0.0, 1.0, 2.0, 3.0]] * 4)
 SIGNS = np.where(np.arange(12).reshape(4, 3) % 2, 1.0, -1.0)
 
 TARGETS = {
@@ -18,12 +19,13 @@ TARGETS = {
     "real": SOFT,
     "counts": SOFT,
     "signs": SIGNS,
+    "boxes": BOXES,
 }
 
 
 def legal(case):
     """Predictions and targets that the loss accepts."""
-    return X.copy(), TARGETS[case.kind].copy()
+    return (BOXES if case.kind == "boxes" else X).copy(), TARGETS[case.kind].copy()
 
 
 def refused(error, words, call, *args, **kwargs):

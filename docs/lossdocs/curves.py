@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastloss import Loss
-from fastloss.spec import Reduction, Round, RowSpec
+from fastloss.spec import Entry, Reduction, Round, RowSpec
 
 Number = Callable[..., float]
 
@@ -80,7 +80,9 @@ def _reduced(round_: Round, z: Any, t: Any, row: Any, options: Any) -> Any:
     return row + after
 
 
-def _reduce(reduction: Reduction, z: Any, t: Any, row: Any, options: Any) -> float:
+def _reduce(reduction: Reduction | Entry, z: Any, t: Any, row: Any, options: Any) -> float:
+    if isinstance(reduction, Entry):
+        return float((z if reduction.of == "prediction" else t)[reduction.index])
     terms = [reduction.term(z[c], t[c], c, row, *options) for c in range(len(z))]
     if reduction.operation == "first":
         return float(terms.index(True)) if True in terms else float(len(terms))

@@ -124,13 +124,13 @@ def _elements(loss: Loss) -> _Axis:
 
 
 def _classes(loss: Loss) -> _Axis:
-    """The axis of a loss over two classes, the target's and another; or of a plane's vectors."""
+    """The axis of a loss over two classes, the target's and another; or of vectors or boxes."""
 
     def at(
-        target: tuple[float, float], place: Callable[..., Any], way: Callable[..., Any]
+        target: tuple[float, ...], place: Callable[..., Any], way: Callable[..., Any]
     ) -> Evaluate:
         def evaluate(x: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-            predictions = np.stack(place(x), axis=1)  # (points, 2)
+            predictions = np.stack(place(x), axis=1)  # (points, classes)
             value, grad = of_classes(loss, predictions, np.array(target), options)
             return value, np.sum(grad * np.stack(way(x), axis=1), axis=1)
 
@@ -139,11 +139,23 @@ def _classes(loss: Loss) -> _Axis:
     def first(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.ones_like(x), np.zeros_like(x)
 
+    def across(low: float, high: float) -> Evaluate:
+        """Move a box from left to right across a square; they have their left edges on x = 0."""
+        square = (0.0, 0.0, 2.0, 2.0)
+        return at(
+            square,
+            lambda x: (x, np.full_like(x, low), x + 2.0, np.full_like(x, high)),
+            lambda x: (np.ones_like(x), np.zeros_like(x), np.ones_like(x), np.zeros_like(x)),
+        )
+
     sure, torn = (1.0, 0.0), (0.5, 0.5)
     match _kind(loss):
         case "Vectors":  # on the unit circle, with the derivative along it
             turn = at(sure, lambda x: (np.cos(x), np.sin(x)), lambda x: (-np.sin(x), np.cos(x)))
             return _Axis(r"angle $\varphi$", _by(r"\varphi"), _grid(0.0, np.pi), [("", turn)])
+        case "Boxes":
+            targets = [("same square", across(0.0, 2.0)), ("half as high", across(0.5, 1.5))]
+            return _Axis("shift $x$ of a square of side 2", _by("x"), _grid(-3.0, 3.0), targets)
         case "Probabilities":
             share = at(sure, lambda x: (x, 1.0 - x), first)
             return _Axis("probability $p_y$", _by("p_y"), _INSIDE, [("", share)])

@@ -78,6 +78,7 @@ LARGE_FORWARD = Goal(FORWARD, 1.15, "read", 5)
 LARGE_DOUBLE = Goal(GRADIENT_OUT, 1.2, "copy", 3)
 LARGE_HALF = Goal(GRADIENT_OUT, 2.0, "copy", 5)
 ELEMENTWISE = Goal(GRADIENT_OUT, 1.1, "triad", 2)
+BOXES = Goal(GRADIENT_OUT, 1.5, "copy", None)
 CATALOGUE = Goal(GRADIENT_OUT, 1.15, "triad", None)
 SMALL_CALL = Goal(GRADIENT_OUT, 6e-6, None, 6)
 SMALL_CALL_ALLOCATING = Goal(GRADIENT, 12e-6, None, None)
@@ -146,6 +147,8 @@ CASES = (
     Case("js_divergence", (65536, 10), soft=True),
     Case("cosine_distance", (4096, 1000), soft=True),
     Case("cosine_distance", (65536, 10), soft=True),
+    Case("giou", (1_000_000, 4), soft=True, goals=(BOXES,)),
+    Case("ciou", (1_000_000, 4), soft=True, goals=(BOXES,)),
     Case("mse", (1,), short=True, goals=(SINGLE_CALL,)),
     Case("mse", (1_000,)),
     Case("mse", (1_000_000,)),

@@ -15,6 +15,8 @@ OF_SIGNS = {
     "exponential", "hinge", "modified_huber", "perceptron", "soft_margin", "squared_hinge",
 }  # fmt: skip
 
+OF_BOXES = {"ciou", "giou"}
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -42,11 +44,21 @@ def draw(case: Case, threads: int) -> Inputs:
         predictions = np.abs(predictions)
     if case.loss == "binary_cross_entropy":
         predictions = rng.uniform(0.01, 0.99, case.shape).astype(dtype)
+    if case.loss in OF_BOXES:
+        predictions = _boxes(case, rng).astype(dtype)
     targets = _targets(case, rng, dtype)
     return Inputs(case, predictions, targets, np.zeros_like(predictions), threads)
 
 
+def _boxes(case: Case, rng: np.random.Generator) -> Array:
+    """Return boxes of which most overlap with others like them."""
+    low = rng.uniform(0, 100, (case.shape[0], 2))
+    return np.concatenate([low, low + rng.uniform(50, 150, low.shape)], axis=1)
+
+
 def _targets(case: Case, rng: np.random.Generator, dtype: np.dtype[np.generic]) -> Array:
+    if case.loss in OF_BOXES:
+        return _boxes(case, rng).astype(dtype)
     if case.over_classes and not case.soft:
         return rng.integers(0, case.shape[1], case.shape[:1] + case.shape[2:])
     if case.over_classes:

@@ -64,6 +64,7 @@ on_cuda(elementary.expm1, "expm1f", "expm1")
 on_cuda(elementary.log, "logf", "log")
 on_cuda(elementary.log1p, "log1pf", "log1p")
 on_cuda(elementary.log1p_unit, "log1pf", "log1p")
+on_cuda(elementary.arctan, "atanf", "atan")
 on_cuda(elementary.sqrt, "fsqrt_rn", "dsqrt_rn")
 
 

@@ -26,6 +26,8 @@ SMALL = (
     Case("sparsemax", (64, 10)),
     Case("js_divergence", (64, 10), soft=True),
     Case("cosine_distance", (64, 10), soft=True),
+    Case("giou", (64, 4), soft=True),
+    Case("ciou", (64, 4), soft=True),
     Case("mse", (1000,)),
     Case("binary_cross_entropy", (1000,)),
     Case("binary_cross_entropy_with_logits", (1000,), "float64"),

@@ -29,6 +29,10 @@ class Loss:
     smooth: Callable[[np.ndarray], np.ndarray] = lambda p: p
     """Moves predictions away from kinks and poles, for differences."""
     over_classes: bool = False
+    classes: int | None = None
+    """The only number of classes that the loss is for."""
+    exact_slopes: bool = True
+    """Whether the derivatives are those of the value, with nothing in it taken as a constant."""
     only: Mapping[str, str] = field(default_factory=dict)
     """options' name -> the only kind of target they make sense for."""
 
@@ -66,8 +70,12 @@ class Case:
 
     def draw(self, shape, dtype=np.float64, seed=0, axis=-1):
         """Predictions in `dtype` (exactly representable there) and targets (floating ones in the
-        same dtype).
+        same dtype). A loss for one number of classes gets that many, whatever the shape says.
         """
+        if self.loss.classes is not None:
+            lengths = list(shape)
+            lengths[axis] = self.loss.classes
+            shape = tuple(lengths)
         rng = np.random.default_rng([seed, *shape])
         predictions = self.loss.predictions(rng, shape, axis).astype(dtype)
         targets = self.loss.targets[self.kind](rng, shape, axis if self.over_classes else None)

@@ -8,7 +8,7 @@ from tests.helpers import each, run_python
 
 pytestmark = pytest.mark.skipif(assembly.missing() is not None, reason=assembly.missing() or "")
 
-UNARY = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus")
+UNARY = ("exp", "expm1", "log", "log1p", "arctan", "tanh", "sigmoid", "softplus")
 FORMULAS = [name for name in flj.__all__ if name.endswith(("_value", "_grad", "_hess"))]
 
 
@@ -28,7 +28,7 @@ def test_every_function_in_a_kernel(dtype, monkeypatch, tmp_path):
 
     array = getattr(types, dtype)[::1]
     functions = tuple(getattr(flj, name) for name in UNARY)
-    exp, expm1, log, log1p, tanh, sigmoid, softplus = functions
+    exp, expm1, log, log1p, arctan, tanh, sigmoid, softplus = functions
     maximum, const = flj.maximum, flj.const
 
     def kernel(x, y):
@@ -36,7 +36,7 @@ def test_every_function_in_a_kernel(dtype, monkeypatch, tmp_path):
         if i < x.size:
             v = x[i]
             y[i] = maximum(exp(v) + expm1(v) + log(v) + log1p(v), const(0.5, v))
-            y[i] += tanh(v) + sigmoid(v) + softplus(v)
+            y[i] += arctan(v) + tanh(v) + sigmoid(v) + softplus(v)
 
     ptx = compile_for((8, 0), kernel, types.void(array, array), monkeypatch)
     assembly.assemble(ptx, (8, 0), tmp_path)

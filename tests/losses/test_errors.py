@@ -42,7 +42,8 @@ def test_dtype_of_predictions(case, wrong):
 @each("case", FIRST)
 def test_dtype_of_targets(case, wrong):
     targets = WRONG_PREDICTIONS[wrong][:, 0] if case.kind == "hard" else WRONG_PREDICTIONS[wrong]
-    refused(TypeError, [targets.dtype.name, "target"], case.function, X, targets)
+    predictions, _ = legal(case)
+    refused(TypeError, [targets.dtype.name, "target"], case.function, predictions, targets)
 
 
 @each("loss", ["cross_entropy", "categorical_cross_entropy"])

@@ -127,7 +127,17 @@ def test_inside_a_parallel_loop():
 
 def test_everything_offered_is_listed():
     """dir() and __all__ tell what there is."""
-    expected = {"softplus", "sigmoid", "logsumexp", "exp", "log", "log1p", "expm1", "tanh"}
+    expected = {
+        "softplus",
+        "sigmoid",
+        "logsumexp",
+        "exp",
+        "log",
+        "log1p",
+        "expm1",
+        "tanh",
+        "arctan",
+    }
     classes = {loss.name for loss in LOSSES if loss.over_classes}
     expected |= {
         f"{name}_{part}" for name in LISTED - classes for part in ("value", "grad", "hess")

@@ -43,6 +43,7 @@ def function(name):
         "log": mp.log,
         "log1p": mp.log1p,
         "expm1": mp.expm1,
+        "arctan": mp.atan,
         "tanh": mp.tanh,
         "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
         "softplus": lambda x: mp.log1p(mp.exp(x)),

@@ -180,7 +180,9 @@ def test_elementwise_derivatives(oracle, options):
     np.testing.assert_allclose(answer.hess, second, rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["exp", "log", "log1p", "expm1", "tanh", "sigmoid", "softplus"])
+@pytest.mark.parametrize(
+    "name", ["exp", "log", "log1p", "expm1", "arctan", "tanh", "sigmoid", "softplus"]
+)
 def test_elementary_functions_are_numpys(name):
     """A slip in the mpmath table would make every ulp in tests/cpu meaningless."""
     formula = getattr(np, name, None) or getattr(elementwise, name)

@@ -36,6 +36,39 @@ def jensen_shannon(z: Any, t: Any) -> Any:
     return 0.5 * both.sum() / len(z)
 
 
+class Boxes:
+    """What torchvision's losses of boxes are made of, without masks that need a copy."""
+
+    def __init__(self, p: Any, t: Any) -> None:
+        size, of_target = p[:, 2:] - p[:, :2], t[:, 2:] - t[:, :2]
+        shared = torch.min(p[:, 2:], t[:, 2:]) - torch.max(p[:, :2], t[:, :2])
+        self.around = torch.max(p[:, 2:], t[:, 2:]) - torch.min(p[:, :2], t[:, :2])
+        inter = shared.clamp(min=0).prod(1)
+        self.union = size.prod(1) + of_target.prod(1) - inter
+        self.iou = inter / (self.union + 1e-7)
+        centres = (p[:, :2] + p[:, 2:] - t[:, :2] - t[:, 2:]) / 2
+        self.distance = (centres**2).sum(1) / ((self.around**2).sum(1) + 1e-7)
+        self.turn = torch.atan(of_target[:, 0] / of_target[:, 1]) - torch.atan(
+            size[:, 0] / size[:, 1]
+        )
+
+
+def giou(p: Any, t: Any) -> Any:
+    """torchvision's generalized_box_iou_loss."""
+    boxes = Boxes(p, t)
+    around = boxes.around.prod(1)
+    return (1 - boxes.iou + (around - boxes.union) / (around + 1e-7)).mean()
+
+
+def ciou(p: Any, t: Any) -> Any:
+    """torchvision's complete_box_iou_loss."""
+    boxes = Boxes(p, t)
+    v = 4 / math.pi**2 * boxes.turn**2
+    with torch.no_grad():
+        alpha = v / (1 - boxes.iou + v + 1e-7)
+    return (1 - boxes.iou + boxes.distance + alpha * v).mean()
+
+
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "cross_entropy": functional.cross_entropy,
     "mse": lambda p, t: 0.5 * functional.mse_loss(p, t),
@@ -47,6 +80,8 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "generalized_cross_entropy": generalized,
     "kl_divergence": lambda p, t: functional.kl_div(p, t, reduction="batchmean"),
     "js_divergence": jensen_shannon,
+    "giou": giou,
+    "ciou": ciou,
     "cosine_distance": lambda p, t: 1 - functional.cosine_similarity(p, t, dim=1).mean(),
     # PyTorch has no binary hinge of its own; this is what its users write.
     "hinge": lambda p, t: torch.clamp(1 - p * t, min=0).mean(),

@@ -227,6 +227,26 @@ def test_empty_batch(dtype):
         assert loss(predictions, targets, reduction="none").size == 0
 
 
+# --- boxes ------------------------------------------------------------------------------
+
+
+@each("name", ["giou", "diou", "ciou"])
+def test_boxes_without_area_inverted_huge_or_broken(name):
+    """As on the CPU, where each has a test of its own."""
+    square, point = [0, 0, 2, 2], [1, 1, 1, 1]
+    pairs = [
+        (square, square), (point, point), (point, square), (square, point), ([0, 1, 2, 1], square),
+        ([1.5, 0, 0.5, 2], square), ([1.5, 1.5, 0.5, 0.25], square), (square, [2, 0, 0, 2]),
+        ([0, NAN, 2, 2], square), (square, [0, 0, 2, INF]), ([0, 0, -INF, 2], square),
+        ([0, 0, 1e19, 1e19], [5e18, 0, 15e18, 1e19]), ([0, 0, 1, 1], [1, 0, 2, 1]),
+    ]  # fmt: skip
+    p, t = (np.array(a, np.float32) for a in zip(*pairs, strict=True))
+    loss = getattr(fl, name)
+    got = DeviceLoss(loss).value_and_grad(p, t, reduction="none")
+    for a, b in zip(got, loss.value_and_grad(p, t, reduction="none"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-7)
+
+
 # --- refusals ---------------------------------------------------------------------------
 
 
