@@ -208,11 +208,13 @@ def test_out_in_any_layout(case, layout):
     expected = grad_of(case.function, predictions, targets)
     out = WRITABLE_LAYOUTS[layout](np.zeros_like(predictions))
     assert grad_of(case.function, predictions, targets, out=out) is out
-    np.testing.assert_array_equal(out, expected)
+    # Where classes lie apart, softmax adds up their exponentials in another order.
+    rounding = 4 * np.finfo(np.float32).eps if case.function is fl.cross_entropy else 0.0
+    np.testing.assert_allclose(out, expected, rtol=rounding)
     # In place, too, and only the elements of the view: what lies between them stays.
     inside = WRITABLE_LAYOUTS[layout](predictions)
     grad_of(case.function, inside, targets, out=inside)
-    np.testing.assert_array_equal(inside, expected)
+    np.testing.assert_allclose(inside, expected, rtol=rounding)
 
 
 def test_out_leaves_the_gaps_of_its_memory():
