@@ -106,6 +106,26 @@ def larger(typingctx, a, b):
 
 
 @intrinsic
+def at_least(typingctx, x, low):
+    """The larger of the two, nan if one is; one instruction where `low` is a constant."""
+
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "llvm.maximum", args, fastmath=("nsz",))
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def at_most(typingctx, x, high):
+    """The smaller of the two, nan if one is; one instruction where `high` is a constant."""
+
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "llvm.minimum", args, fastmath=("nsz",))
+
+    return x(x, x), codegen
+
+
+@intrinsic
 def cast_like(typingctx, value, like):
     """`value` in the type of the float `like`."""
 
@@ -168,43 +188,90 @@ def float_layout(kind):
     return (I32, 23, 127) if kind == F32 else (I64, 52, 1023)
 
 
+def with_exponent(builder, n, bias):
+    """Bits whose lowest are n + `bias`, for an integral float n; shifted up, an exponent."""
+    _, mantissa, _ = float_layout(n.type)
+    shifted = builder.fadd(n, ir.Constant(n.type, 1.5 * 2.0**mantissa + bias))
+    return builder.bitcast(shifted, float_layout(n.type)[0])
+
+
+def from_exponent(builder, bits, kind):
+    """The power of two whose biased exponent stands in the lowest bits; the others fall off."""
+    integer, mantissa, _ = float_layout(kind)
+    return builder.bitcast(builder.shl(bits, ir.Constant(integer, mantissa)), kind)
+
+
 @intrinsic
 def pow2(typingctx, n):
-    """2^n for an integral float n in the normal range; 0 at one below it.
-
-    Adding 1.5 * 2^mantissa + bias leaves n + bias in the lowest bits; shifted up they are
-    the exponent, and everything above falls off.
-    """
+    """2^n for an integral float n in the normal range; 0 at one below it."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
-        integer, mantissa, bias = float_layout(kind)
-        shifted = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa + bias))
-        bits = builder.bitcast(shifted, integer)
-        return builder.bitcast(builder.shl(bits, ir.Constant(integer, mantissa)), kind)
+        return from_exponent(builder, with_exponent(builder, args[0], float_layout(kind)[2]), kind)
+
+    return n(n), codegen
+
+
+#: What `pow2_lifted` lifts by, so that no result of an exponential leaves the normal range.
+LIFT = 64
+
+
+@intrinsic
+def pow2_lifted(typingctx, n):
+    """2^(n + LIFT) for an integral float n."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        bits = with_exponent(builder, args[0], float_layout(kind)[2] + LIFT)
+        return from_exponent(builder, bits, kind)
 
     return n(n), codegen
 
 
 @intrinsic
-def split_exponent(typingctx, x):
-    """(m, k) with x = m * 2^k and m in [sqrt(1/2), sqrt(2)), for positive normal x."""
+def pow2_in_two(typingctx, n):
+    """Two powers of two whose product is 2^n, for n in twice the normal range."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
-        integer, mantissa, _ = float_layout(kind)
-        bits = builder.bitcast(args[0], integer)
-        # In the upper 32 bits alone: 64-bit arithmetic shifts need AVX-512.
-        high = bits if kind == F32 else builder.trunc(builder.lshr(bits, I64(32)), I32)
-        stored = mantissa - (0 if kind == F32 else 32)
-        root_half = I32(0x3F3504F3 if kind == F32 else 0x3FE6A09E)
-        k = builder.ashr(builder.sub(high, root_half), I32(stored))
-        wide = k if kind == F32 else builder.zext(k, I64)
-        m = builder.sub(bits, builder.shl(wide, ir.Constant(integer, mantissa)))
-        pair = (builder.bitcast(m, kind), builder.sitofp(k, kind))
+        integer, _, bias = float_layout(kind)
+        bits = with_exponent(builder, args[0], 2 * bias)
+        half = builder.lshr(bits, ir.Constant(integer, 1))
+        parts = [half, builder.sub(bits, half)]
+        pair = [from_exponent(builder, part, kind) for part in parts]
         return context.make_tuple(builder, signature.return_type, pair)
 
-    return types.UniTuple(x, 2)(x), codegen
+    return types.UniTuple(n, 2)(n), codegen
+
+
+def make_split_exponent(name, module, single=0, double=0):
+    """Make the intrinsic module.name(x): (m, k) with m in [sqrt(1/2), sqrt(2)).
+
+    x = m * 2^(k + lifted), where x is positive and normal and `lifted` is the one of `single`
+    and `double` that is meant for its precision.
+    """
+
+    @intrinsic_called(name, module)
+    def split(typingctx, x):
+        def codegen(context, builder, signature, args):
+            kind = args[0].type
+            is_single = kind == F32
+            integer, mantissa, _ = float_layout(kind)
+            root_half = 0x3F3504F3 if is_single else 0x3FE6A09E << 32
+            lifted = (single if is_single else double) << mantissa
+            bits = builder.bitcast(args[0], integer)
+            above = builder.sub(bits, ir.Constant(integer, root_half + lifted))
+            # In the upper 32 bits alone: 64-bit arithmetic shifts need AVX-512.
+            high = above if is_single else builder.trunc(builder.lshr(above, I64(32)), I32)
+            k = builder.ashr(high, I32(mantissa - (0 if is_single else 32)))
+            rest = builder.and_(above, ir.Constant(integer, (1 << mantissa) - 1))
+            m = builder.add(rest, ir.Constant(integer, root_half))
+            pair = (builder.bitcast(m, kind), builder.sitofp(k, kind))
+            return context.make_tuple(builder, signature.return_type, pair)
+
+        return types.UniTuple(x, 2)(x), codegen
+
+    return split
 
 
 # --- memory -----------------------------------------------------------------------------
