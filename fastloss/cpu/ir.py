@@ -15,7 +15,7 @@ from numba.core import types
 from fastloss.cpu.intrinsic import intrinsic, intrinsic_called
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-F32, F64 = ir.FloatType(), ir.DoubleType()
+F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 
 
 def call_llvm(builder, name, args, fastmath=()):
@@ -336,7 +336,7 @@ def make_load(name, module, kind, item, decode=None, *, streamed=True):
     def load(typingctx, address, index):
         def codegen(context, builder, signature, args):
             raw = read(builder, *args, item, streamed)
-            return decode(builder, raw) if decode else raw
+            return decode(context, builder, raw) if decode else raw
 
         return kind(types.int64, types.int64), codegen
 
@@ -350,7 +350,7 @@ def make_store(name, module, kind, encode=None, *, streamed=True):
     def store(typingctx, address, index, value):
         def codegen(context, builder, signature, args):
             address, index, value = args
-            raw = encode(builder, value) if encode else value
+            raw = encode(context, builder, value) if encode else value
             write(builder, address, index, raw, streamed)
 
         return types.void(types.int64, types.int64, kind), codegen
@@ -396,15 +396,24 @@ def call_kernel(typingctx, kernel, record, chunk, slot):
 
 
 # --- 16-bit floats ----------------------------------------------------------------------
-# In integer arithmetic throughout: the half instructions are missing on a generic CPU, and
-# what LLVM calls instead does not exist in the process.
+# In integer arithmetic, but for float16 where the CPU that Numba compiles for has instructions:
+# what LLVM calls in their place does not exist in the process. Both give the same bits.
 
 
-def decode_bfloat16(builder, raw):
+def has_float16(context):
+    """Whether the target has instructions that convert float16; it need not be this CPU.
+
+    Numba's cache tells targets apart by the same tuple.
+    """
+    triple, _, features = context.codegen().magic_tuple()
+    return triple.startswith(("aarch64", "arm64")) or "+f16c" in features.split(",")
+
+
+def decode_bfloat16(context, builder, raw):
     return builder.bitcast(builder.shl(builder.zext(raw, I32), I32(16)), F32)
 
 
-def encode_bfloat16(builder, value):
+def encode_bfloat16(context, builder, value):
     """Round to nearest even; a nan stays a nan."""
     bits = builder.bitcast(value, I32)
     odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
@@ -414,7 +423,19 @@ def encode_bfloat16(builder, value):
     return builder.trunc(builder.select(is_nan, quiet, rounded), I16)
 
 
-def decode_float16(builder, raw):
+def decode_float16(context, builder, raw):
+    if has_float16(context):
+        return builder.fpext(builder.bitcast(raw, F16), F32)
+    return decode_float16_by_fields(builder, raw)
+
+
+def encode_float16(context, builder, value):
+    if has_float16(context):
+        return builder.bitcast(builder.fptrunc(value, F16), I16)
+    return encode_float16_by_fields(builder, value)
+
+
+def decode_float16_by_fields(builder, raw):
     """Move the fields into a float32, then 2^112 corrects the bias, subnormals included."""
     half = builder.zext(raw, I32)
     magnitude = builder.shl(builder.and_(half, I32(0x7FFF)), I32(13))
@@ -427,7 +448,7 @@ def decode_float16(builder, raw):
     return builder.bitcast(builder.or_(bits, sign), F32)
 
 
-def encode_float16(builder, value):
+def encode_float16_by_fields(builder, value):
     """Round to nearest even (after F. Giesen, `float_to_half_fast3_rtne`)."""
     bits = builder.bitcast(value, I32)
     sign = builder.and_(bits, I32(0x80000000))
@@ -442,7 +463,8 @@ def encode_float16(builder, value):
     is_subnormal = builder.icmp_unsigned("<", magnitude, I32(0x38800000))
     finite = builder.select(is_subnormal, subnormal, normal)
     is_nan = builder.icmp_unsigned(">", magnitude, I32(0x7F800000))
-    special = builder.select(is_nan, I32(0x7E00), I32(0x7C00))
+    payload = builder.and_(builder.lshr(magnitude, I32(13)), I32(0x3FF))
+    special = builder.select(is_nan, builder.or_(payload, I32(0x7E00)), I32(0x7C00))
     overflow = builder.icmp_unsigned(">=", magnitude, I32(0x47800000))
     result = builder.select(overflow, special, finite)
     return builder.trunc(builder.or_(result, builder.lshr(sign, I32(16))), I16)

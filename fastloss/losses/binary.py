@@ -17,6 +17,7 @@ from fastloss.elementary import (
     log1p_unit,
     maximum,
     sigmoid,
+    sigmoids,
     softplus,
 )
 from fastloss.loss import register
@@ -137,12 +138,9 @@ def logistic_value(z, positive, negative):
 
 @inline
 def logistic_grad(z, positive, negative):
-    # negative sigmoid(z) - positive sigmoid(-z), over their common denominator. Each term has
-    # the tail that is small: 1 - sigmoid(z) would cancel.
-    one, e = const(1.0, z), decay(z)
-    below = z < const(0.0, z)
-    rise = negative * (e if below else one) - positive * (one if below else e)
-    return divide(rise, one + e)
+    # Each term has the tail that is small: 1 - sigmoid(z) would cancel.
+    rise, fall = sigmoids(z)
+    return negative * rise - positive * fall
 
 
 def bce_logits_value(z, t, pos_weight=1.0, label_smoothing=0.0):
