@@ -154,9 +154,9 @@ def expm1_nonpositive(x):
 # --- logarithms -------------------------------------------------------------------------
 
 
-#: Cephes logf: log(1 + f) = f - f^2 / 2 + f^3 p(f).
-log_p = make_polynomial(
-    "log_p",
+#: Cephes logf: log(1 + f) = f + f^2 q(f).
+log_q = make_polynomial(
+    "log_q",
     __name__,
     single=(
         7.0376836292e-2,
@@ -168,6 +168,7 @@ log_p = make_polynomial(
         2.0000714765e-1,
         -2.4999993993e-1,
         3.3333331174e-1,
+        -0.5,
     ),
 )
 
@@ -199,8 +200,7 @@ def _log_mantissa(f, k):
 
 def log_mantissa_32(f, k):
     z = f * f
-    tail = muladd(k, real(LN2_LO_32, f), log_p(f) * f * z)
-    tail = muladd(real(-0.5, f), z, tail)
+    tail = muladd(log_q(f), z, k * real(LN2_LO_32, f))
     return muladd(k, real(LN2_HI_32, f), f + tail)
 
 

@@ -100,11 +100,10 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
     @register_jitable
     def first_invalid(p, t, n):
         """Index of the first element outside the domain, or ALL_GOOD."""
-        bad = 0
+        bad = False
         for i in range(n):
-            if not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance)):
-                bad += 1
-        if bad > 0:
+            bad |= not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance))
+        if bad:
             for i in range(n):
                 if not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance)):
                     return i
