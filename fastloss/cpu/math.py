@@ -2,7 +2,8 @@
 
 SVML is gone from Numba, and a call of the C library does not vectorise. Each function is
 written once and compiled for float32 and float64; only the constants differ. Polynomials:
-`tools/fit_polynomials.py` (exp, expm1, float32 log1p on [0, 1]), Cephes (float32 log), fdlibm (float64 log).
+`tools/fit_polynomials.py` (exp, expm1, float32 log1p on [0, 1]), Cephes (float32 log), fdlibm
+(float64 log).
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ from fastloss.labels import label_of
 from fastloss.spec import Domain, PointwiseSpec, everything
 from fastloss.variant import PointwiseVariant
 
-TILE = 1024
-CHUNK = 16 * TILE
+TILE = 512
+CHUNK = 32 * TILE
 
 #: The buffer of one operand's tile, in bytes.
 LINE = 8 * TILE
