@@ -42,12 +42,22 @@ def exp_normal(x: float) -> float:
     return exp(x)
 
 
+def decay(x: float) -> float:
+    """e^-|x|, subnormal results included."""
+    return math.exp(-abs(x))
+
+
 def expm1(x: float) -> float:
     """e^x - 1 without cancellation near 0."""
     try:
         return math.expm1(x)
     except OverflowError:
         return math.inf
+
+
+def expm1_nonpositive(x: float) -> float:
+    """e^x - 1 for x <= 0."""
+    return math.expm1(x)
 
 
 def log(x: float) -> float:
@@ -62,6 +72,21 @@ def log1p(x: float) -> float:
     if x > -1:
         return math.log1p(x)
     return -math.inf if x == -1 else math.nan
+
+
+def log_of_sum(x: float, rest: float) -> float:
+    """log(x + rest), where `rest` is what the rounding of x took away, or 0."""
+    return log(x) + (rest / x if 0 < x < math.inf else 0.0)
+
+
+def clamped_log_unit(x: float) -> float:
+    """log(x), at least -100, for 0 <= x <= 1."""
+    return maximum(log(x), -100.0)
+
+
+def clamped_log1m_unit(x: float) -> float:
+    """log(1 - x), at least -100, for 0 <= x <= 1."""
+    return maximum(log1p(-x), -100.0)
 
 
 def log1p_unit(x: float) -> float:
@@ -99,24 +124,33 @@ def maximum(a: float, b: float) -> float:
 @inline
 def tanh(x):
     """Hyperbolic tangent, accurate also near 0."""
-    e = expm1(const(-2.0, x) * abs(x))
+    e = expm1_nonpositive(const(-2.0, x) * abs(x))
     t = divide(-e, e + const(2.0, x))
     signed = -t if x < const(0.0, x) else t
     return x if x == const(0.0, x) else signed  # keeps the sign of zero
 
 
 @inline
+def sigmoids(z):
+    """sigmoid(z) and sigmoid(-z), accurate in both tails, by one division."""
+    one, e = const(1.0, z), decay(z)
+    large = divide(one, one + e)
+    small = e * large
+    negative = z < const(0.0, z)
+    return small if negative else large, large if negative else small
+
+
+@inline
 def sigmoid(z):
     """1 / (1 + e^-z), accurate in both tails."""
-    e = exp(-abs(z))
-    one = const(1.0, z)
-    return divide(e if z < const(0.0, z) else one, one + e)
+    of_z, _ = sigmoids(z)
+    return of_z
 
 
 @inline
 def softplus(z):
     """log(1 + e^z), stable for every z."""
-    return maximum(z, const(0.0, z)) + log1p_unit(exp(-abs(z)))
+    return maximum(z, const(0.0, z)) + log1p_unit(decay(z))
 
 
 @inline

@@ -15,7 +15,7 @@ from numba.core import types
 from fastloss.cpu.intrinsic import intrinsic, intrinsic_called
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-F32, F64 = ir.FloatType(), ir.DoubleType()
+F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 
 
 def call_llvm(builder, name, args, fastmath=()):
@@ -106,6 +106,26 @@ def larger(typingctx, a, b):
 
 
 @intrinsic
+def at_least(typingctx, x, low):
+    """The larger of the two, nan if one is; one instruction where `low` is a constant."""
+
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "llvm.maximum", args, fastmath=("nsz",))
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def at_most(typingctx, x, high):
+    """The smaller of the two, nan if one is; one instruction where `high` is a constant."""
+
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "llvm.minimum", args, fastmath=("nsz",))
+
+    return x(x, x), codegen
+
+
+@intrinsic
 def cast_like(typingctx, value, like):
     """`value` in the type of the float `like`."""
 
@@ -168,43 +188,90 @@ def float_layout(kind):
     return (I32, 23, 127) if kind == F32 else (I64, 52, 1023)
 
 
+def with_exponent(builder, n, bias):
+    """Bits whose lowest are n + `bias`, for an integral float n; shifted up, an exponent."""
+    _, mantissa, _ = float_layout(n.type)
+    shifted = builder.fadd(n, ir.Constant(n.type, 1.5 * 2.0**mantissa + bias))
+    return builder.bitcast(shifted, float_layout(n.type)[0])
+
+
+def from_exponent(builder, bits, kind):
+    """The power of two whose biased exponent stands in the lowest bits; the others fall off."""
+    integer, mantissa, _ = float_layout(kind)
+    return builder.bitcast(builder.shl(bits, ir.Constant(integer, mantissa)), kind)
+
+
 @intrinsic
 def pow2(typingctx, n):
-    """2^n for an integral float n in the normal range; 0 at one below it.
-
-    Adding 1.5 * 2^mantissa + bias leaves n + bias in the lowest bits; shifted up they are
-    the exponent, and everything above falls off.
-    """
+    """2^n for an integral float n in the normal range; 0 at one below it."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
-        integer, mantissa, bias = float_layout(kind)
-        shifted = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa + bias))
-        bits = builder.bitcast(shifted, integer)
-        return builder.bitcast(builder.shl(bits, ir.Constant(integer, mantissa)), kind)
+        return from_exponent(builder, with_exponent(builder, args[0], float_layout(kind)[2]), kind)
+
+    return n(n), codegen
+
+
+#: What `pow2_lifted` lifts by, so that no result of an exponential leaves the normal range.
+LIFT = 64
+
+
+@intrinsic
+def pow2_lifted(typingctx, n):
+    """2^(n + LIFT) for an integral float n."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        bits = with_exponent(builder, args[0], float_layout(kind)[2] + LIFT)
+        return from_exponent(builder, bits, kind)
 
     return n(n), codegen
 
 
 @intrinsic
-def split_exponent(typingctx, x):
-    """(m, k) with x = m * 2^k and m in [sqrt(1/2), sqrt(2)), for positive normal x."""
+def pow2_in_two(typingctx, n):
+    """Two powers of two whose product is 2^n, for n in twice the normal range."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
-        integer, mantissa, _ = float_layout(kind)
-        bits = builder.bitcast(args[0], integer)
-        # In the upper 32 bits alone: 64-bit arithmetic shifts need AVX-512.
-        high = bits if kind == F32 else builder.trunc(builder.lshr(bits, I64(32)), I32)
-        stored = mantissa - (0 if kind == F32 else 32)
-        root_half = I32(0x3F3504F3 if kind == F32 else 0x3FE6A09E)
-        k = builder.ashr(builder.sub(high, root_half), I32(stored))
-        wide = k if kind == F32 else builder.zext(k, I64)
-        m = builder.sub(bits, builder.shl(wide, ir.Constant(integer, mantissa)))
-        pair = (builder.bitcast(m, kind), builder.sitofp(k, kind))
+        integer, _, bias = float_layout(kind)
+        bits = with_exponent(builder, args[0], 2 * bias)
+        half = builder.lshr(bits, ir.Constant(integer, 1))
+        parts = [half, builder.sub(bits, half)]
+        pair = [from_exponent(builder, part, kind) for part in parts]
         return context.make_tuple(builder, signature.return_type, pair)
 
-    return types.UniTuple(x, 2)(x), codegen
+    return types.UniTuple(n, 2)(n), codegen
+
+
+def make_split_exponent(name, module, single=0, double=0):
+    """Make the intrinsic module.name(x): (m, k) with m in [sqrt(1/2), sqrt(2)).
+
+    x = m * 2^(k + lifted), where x is positive and normal and `lifted` is the one of `single`
+    and `double` that is meant for its precision.
+    """
+
+    @intrinsic_called(name, module)
+    def split(typingctx, x):
+        def codegen(context, builder, signature, args):
+            kind = args[0].type
+            is_single = kind == F32
+            integer, mantissa, _ = float_layout(kind)
+            root_half = 0x3F3504F3 if is_single else 0x3FE6A09E << 32
+            lifted = (single if is_single else double) << mantissa
+            bits = builder.bitcast(args[0], integer)
+            above = builder.sub(bits, ir.Constant(integer, root_half + lifted))
+            # In the upper 32 bits alone: 64-bit arithmetic shifts need AVX-512.
+            high = above if is_single else builder.trunc(builder.lshr(above, I64(32)), I32)
+            k = builder.ashr(high, I32(mantissa - (0 if is_single else 32)))
+            rest = builder.and_(above, ir.Constant(integer, (1 << mantissa) - 1))
+            m = builder.add(rest, ir.Constant(integer, root_half))
+            pair = (builder.bitcast(m, kind), builder.sitofp(k, kind))
+            return context.make_tuple(builder, signature.return_type, pair)
+
+        return types.UniTuple(x, 2)(x), codegen
+
+    return split
 
 
 # --- memory -----------------------------------------------------------------------------
@@ -269,7 +336,7 @@ def make_load(name, module, kind, item, decode=None, *, streamed=True):
     def load(typingctx, address, index):
         def codegen(context, builder, signature, args):
             raw = read(builder, *args, item, streamed)
-            return decode(builder, raw) if decode else raw
+            return decode(context, builder, raw) if decode else raw
 
         return kind(types.int64, types.int64), codegen
 
@@ -283,7 +350,7 @@ def make_store(name, module, kind, encode=None, *, streamed=True):
     def store(typingctx, address, index, value):
         def codegen(context, builder, signature, args):
             address, index, value = args
-            raw = encode(builder, value) if encode else value
+            raw = encode(context, builder, value) if encode else value
             write(builder, address, index, raw, streamed)
 
         return types.void(types.int64, types.int64, kind), codegen
@@ -329,15 +396,24 @@ def call_kernel(typingctx, kernel, record, chunk, slot):
 
 
 # --- 16-bit floats ----------------------------------------------------------------------
-# In integer arithmetic throughout: the half instructions are missing on a generic CPU, and
-# what LLVM calls instead does not exist in the process.
+# In integer arithmetic, but for float16 where the CPU that Numba compiles for has instructions:
+# what LLVM calls in their place does not exist in the process. Both give the same bits.
 
 
-def decode_bfloat16(builder, raw):
+def has_float16(context):
+    """Whether the target has instructions that convert float16; it need not be this CPU.
+
+    Numba's cache tells targets apart by the same tuple.
+    """
+    triple, _, features = context.codegen().magic_tuple()
+    return triple.startswith(("aarch64", "arm64")) or "+f16c" in features.split(",")
+
+
+def decode_bfloat16(context, builder, raw):
     return builder.bitcast(builder.shl(builder.zext(raw, I32), I32(16)), F32)
 
 
-def encode_bfloat16(builder, value):
+def encode_bfloat16(context, builder, value):
     """Round to nearest even; a nan stays a nan."""
     bits = builder.bitcast(value, I32)
     odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
@@ -347,7 +423,19 @@ def encode_bfloat16(builder, value):
     return builder.trunc(builder.select(is_nan, quiet, rounded), I16)
 
 
-def decode_float16(builder, raw):
+def decode_float16(context, builder, raw):
+    if has_float16(context):
+        return builder.fpext(builder.bitcast(raw, F16), F32)
+    return decode_float16_by_fields(builder, raw)
+
+
+def encode_float16(context, builder, value):
+    if has_float16(context):
+        return builder.bitcast(builder.fptrunc(value, F16), I16)
+    return encode_float16_by_fields(builder, value)
+
+
+def decode_float16_by_fields(builder, raw):
     """Move the fields into a float32, then 2^112 corrects the bias, subnormals included."""
     half = builder.zext(raw, I32)
     magnitude = builder.shl(builder.and_(half, I32(0x7FFF)), I32(13))
@@ -360,7 +448,7 @@ def decode_float16(builder, raw):
     return builder.bitcast(builder.or_(bits, sign), F32)
 
 
-def encode_float16(builder, value):
+def encode_float16_by_fields(builder, value):
     """Round to nearest even (after F. Giesen, `float_to_half_fast3_rtne`)."""
     bits = builder.bitcast(value, I32)
     sign = builder.and_(bits, I32(0x80000000))
@@ -375,7 +463,8 @@ def encode_float16(builder, value):
     is_subnormal = builder.icmp_unsigned("<", magnitude, I32(0x38800000))
     finite = builder.select(is_subnormal, subnormal, normal)
     is_nan = builder.icmp_unsigned(">", magnitude, I32(0x7F800000))
-    special = builder.select(is_nan, I32(0x7E00), I32(0x7C00))
+    payload = builder.and_(builder.lshr(magnitude, I32(13)), I32(0x3FF))
+    special = builder.select(is_nan, builder.or_(payload, I32(0x7E00)), I32(0x7C00))
     overflow = builder.icmp_unsigned(">=", magnitude, I32(0x47800000))
     result = builder.select(overflow, special, finite)
     return builder.trunc(builder.or_(result, builder.lshr(sign, I32(16))), I16)

@@ -2,8 +2,8 @@
 
 SVML is gone from Numba, and a call of the C library does not vectorise. Each function is
 written once and compiled for float32 and float64; only the constants differ. Polynomials:
-`tools/fit_polynomials.py` (exp, expm1), Cephes (float32 log and arctan), fdlibm (the same in
-float64).
+`tools/fit_polynomials.py` (exp, expm1, float32 log1p on [0, 1]), Cephes (float32 log and arctan),
+fdlibm (the same in float64).
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ from numba.core import types
 from numba.extending import overload
 
 from fastloss import elementary
-from fastloss.cpu.ir import cast_like as real
 from fastloss.cpu.ir import (
+    LIFT,
+    at_least,
+    at_most,
     divide,
     make_polynomial,
+    make_split_exponent,
     muladd,
     pick,
     pow2,
+    pow2_in_two,
+    pow2_lifted,
     root,
     roundeven,
-    split_exponent,
 )
+from fastloss.cpu.ir import cast_like as real
 from fastloss.elementary import inline
 
 # A call that LLVM finds too large to inline would keep the loop around it scalar.
@@ -101,46 +106,57 @@ exp_reduced = make_polynomial("exp_reduced", __name__, (*EXP_Q_32, 1.0, 1.0), (*
 
 @on_cpu(elementary.exp)
 def exp(x):
-    # The bounds are where the result rounds to inf and to 0; comparisons keep nan.
-    high, low = pick(89.0, 710.0, x), pick(-104.0, -746.0, x)
-    x = high if x > high else x
-    x = low if x < low else x
+    # The bounds are where the result rounds to inf and to 0.
+    x = at_least(at_most(x, pick(89.0, 710.0, x)), pick(-104.0, -746.0, x))
     n, r = reduce_exp(x)
     # In two steps: 2^n alone leaves the normal range before the product does.
-    half = roundeven(n * real(0.5, x))
-    return exp_reduced(r) * pow2(half) * pow2(n - half)
+    first, second = pow2_in_two(n)
+    return exp_reduced(r) * first * second
+
+
+@on_cpu(elementary.decay)
+def decay(x):
+    n, r = reduce_exp(-at_most(abs(x), pick(104.0, 746.0, x)))
+    # The second factor rounds what becomes subnormal.
+    return exp_reduced(r) * pow2_lifted(n) * real(2.0**-LIFT, x)
 
 
 @on_cpu(elementary.exp_normal)
 def exp_normal(x):
     # n = -127 (-1023) is the one where pow2 is 0; n = 128 would be infinite.
-    low, high = pick(-88.029691931113, -709.09, x), pick(88.0, 709.0, x)
-    x = low if x < low else x
-    x = high if x > high else x
+    x = at_least(at_most(x, pick(88.0, 709.0, x)), pick(-88.029691931113, -709.09, x))
     n, r = reduce_exp(x)
     return exp_reduced(r) * pow2(n)
 
 
+@inline
+def expm1_below(x, low):
+    """e^x - 1 up to where 2^n leaves the normal range; below `low` it rounds to -1."""
+    n, r = reduce_exp(at_least(x, low))
+    scale = pow2(n)
+    return muladd(scale, muladd(exp_q(r) * r, r, r), scale - real(1.0, x))
+
+
 @on_cpu(elementary.expm1)
 def expm1(x):
-    # Below `low` the result rounds to -1; above `high`, 2^n would leave the normal range.
-    low, high = pick(-18.0, -40.0, x), pick(87.0, 708.0, x)
-    y = low if x < low else x
-    y = high if y > high else y
-    n, r = reduce_exp(y)
-    scale = pow2(n)
-    near = muladd(scale, muladd(exp_q(r) * r, r, r), scale - real(1.0, x))
+    high = pick(87.0, 708.0, x)
+    near = expm1_below(at_most(x, high), pick(-18.0, -40.0, x))
     far = exp(x)
     y = far if x > high else near
     return x if x == real(0.0, x) else y  # keeps the sign of zero
 
 
+@on_cpu(elementary.expm1_nonpositive)
+def expm1_nonpositive(x):
+    return expm1_below(x, pick(-18.0, -40.0, x))
+
+
 # --- logarithms -------------------------------------------------------------------------
 
 
-#: Cephes logf: log(1 + f) = f - f^2 / 2 + f^3 p(f).
-log_p = make_polynomial(
-    "log_p",
+#: Cephes logf: log(1 + f) = f + f^2 q(f).
+log_q = make_polynomial(
+    "log_q",
     __name__,
     single=(
         7.0376836292e-2,
@@ -152,6 +168,7 @@ log_p = make_polynomial(
         2.0000714765e-1,
         -2.4999993993e-1,
         3.3333331174e-1,
+        -0.5,
     ),
 )
 
@@ -183,8 +200,7 @@ def _log_mantissa(f, k):
 
 def log_mantissa_32(f, k):
     z = f * f
-    tail = muladd(k, real(LN2_LO_32, f), log_p(f) * f * z)
-    tail = muladd(real(-0.5, f), z, tail)
+    tail = muladd(log_q(f), z, k * real(LN2_LO_32, f))
     return muladd(k, real(LN2_HI_32, f), f + tail)
 
 
@@ -196,37 +212,120 @@ def log_mantissa_64(f, k):
     return k * LN2_HI_64 - ((half_square - tail) - f)
 
 
-@on_cpu(elementary.log)
-def log(x):
-    zero = real(0.0, x)
-    # Subnormal arguments are scaled into the normal range.
+split_exponent = make_split_exponent("split_exponent", __name__)
+
+# What brings subnormal numbers into the normal range, and back.
+LIFT_32, LIFT_64 = 25, 54
+split_lifted = make_split_exponent("split_lifted", __name__, LIFT_32, LIFT_64)
+
+
+@inline
+def split(x):
+    """(m, k) with x = m * 2^k, for x > 0."""
     tiny = x < pick(1.17549435e-38, 2.2250738585072014e-308, x)
-    m, k = split_exponent(x * pick(2.0**25, 2.0**54, x) if tiny else x)
-    k = k - pick(25.0, 54.0, x) if tiny else k
-    y = log_mantissa(m - real(1.0, x), k)
+    m, k = split_exponent(x * pick(2.0**LIFT_32, 2.0**LIFT_64, x) if tiny else x)
+    return m, k - real(pick(LIFT_32, LIFT_64, x), x) if tiny else k
+
+
+@inline
+def log_at_ends(x, y):
+    """`y`, or the logarithm of x where x is not positive or not finite."""
+    zero = real(0.0, x)
     y = x if x == real(np.inf, x) else y
     y = y if x > zero else real(np.nan, x)
     return real(-np.inf, x) if x == zero else y
+
+
+@on_cpu(elementary.log)
+def log(x):
+    m, k = split(x)
+    return log_at_ends(x, log_mantissa(m - real(1.0, x), k))
+
+
+@inline
+def log_of_sum_inside(x, rest):
+    m, k = split(x)
+    # Beyond these powers, `rest` is nothing beside x.
+    scale = pow2(at_least(at_most(-k, real(64.0, x)), real(-64.0, x)))
+    return log_mantissa(muladd(rest, scale, m - real(1.0, x)), k)
+
+
+@overload(elementary.log_of_sum, target="cpu", jit_options=INLINE)
+def _log_of_sum(x, rest):
+    if isinstance(x, types.Float):
+        return lambda x, rest: log_at_ends(x, log_of_sum_inside(x, rest))
+    return None
 
 
 @on_cpu(elementary.log1p)
 def log1p(x):
     one = real(1.0, x)
     u = one + x
-    # (x - (u - 1)) / u makes up for the rounding of 1 + x. At -1, at inf and where 1 + x
-    # rounds to inf, that correction is nan. (No calls in branches: they keep loops scalar.)
-    rounded = log(u)
-    y = rounded + divide(x - (u - one), u)
-    y = rounded if (u == real(0.0, x)) | (u == real(np.inf, x)) else y
+    y = log_at_ends(u, log_of_sum_inside(u, x - (u - one)))
     return x if x == real(0.0, x) else y  # keeps the sign of zero
+
+
+@on_cpu(elementary.clamped_log_unit)
+def clamped_log_unit(x):
+    # 0 comes out below the bound.
+    m, k = split_lifted(x * pick(2.0**LIFT_32, 2.0**LIFT_64, x))
+    f = muladd(x, real(0.0, x), m - real(1.0, x))  # nan if x is
+    return at_least(log_mantissa(f, k), real(-100.0, x))
+
+
+@on_cpu(elementary.clamped_log1m_unit)
+def clamped_log1m_unit(x):
+    one = real(1.0, x)
+    u = one - x
+    m, k = split_lifted(u * pick(2.0**LIFT_32, 2.0**LIFT_64, x))
+    # What the rounding of 1 - x took away goes into the mantissa. (It is 0 where u is, and
+    # 2^-k is finite there.)
+    f = muladd((one - u) - x, pow2(-k), m - one)
+    return at_least(log_mantissa(f, k), real(-100.0, x))
+
+
+#: (log(1 + x) - x) / x^2 on [0, 1].
+log1p_q = make_polynomial(
+    "log1p_q",
+    __name__,
+    single=(
+        2.8016419928e-3,
+        -1.71842669824e-2,
+        4.93099734345e-2,
+        -9.13941377401e-2,
+        1.30333642382e-1,
+        -1.63651528692e-1,
+        1.99567079523e-1,
+        -2.49967599083e-1,
+        3.33332373462e-1,
+        -4.99999995222e-1,
+    ),
+)
+
+
+def log1p_within(x):
+    """log(1 + x) for 0 <= x <= 1."""
+    raise NotImplementedError
+
+
+@overload(log1p_within, target="cpu", jit_options=INLINE)
+def _log1p_within(x):
+    return log1p_within_32 if x == types.float32 else log1p_within_64
+
+
+def log1p_within_32(x):
+    return muladd(log1p_q(x), x * x, x)
+
+
+def log1p_within_64(x):
+    # Above sqrt(2) - 1: log(1 + x) = log(1 + (x - 1) / 2) + ln(2).
+    upper = x > 0.41421356
+    return log_mantissa(0.5 * x - 0.5 if upper else x, 1.0 if upper else 0.0)
 
 
 @on_cpu(elementary.log1p_unit)
 def log1p_unit(x):
-    # Above sqrt(2) - 1: log(1 + x) = log(1 + (x - 1) / 2) + ln(2).
-    upper = x > real(0.41421356, x)
-    half = muladd(x, real(0.5, x), real(-0.5, x))
-    return log_mantissa(half if upper else x, real(1.0, x) if upper else real(0.0, x))
+    return log1p_within(x)
 
 
 # --- arctan -----------------------------------------------------------------------------
@@ -295,6 +394,9 @@ def _divide(a, b):
 
 @overload(elementary.maximum, target="cpu", jit_options=INLINE)
 def _maximum(a, b):
+    if a == b and isinstance(a, types.Float):
+        return lambda a, b: at_least(a, b)
+
     def maximum(a, b):
         larger = a if a > b else b
         return a if a != a else larger

@@ -32,8 +32,8 @@ from fastloss.labels import label_of
 from fastloss.spec import Domain, PointwiseSpec, everything
 from fastloss.variant import PointwiseVariant
 
-TILE = 1024
-CHUNK = 16 * TILE
+TILE = 512
+CHUNK = 32 * TILE
 
 #: The buffer of one operand's tile, in bytes.
 LINE = 8 * TILE
@@ -100,11 +100,10 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
     @register_jitable
     def first_invalid(p, t, n):
         """Index of the first element outside the domain, or ALL_GOOD."""
-        bad = 0
+        bad = False
         for i in range(n):
-            if not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance)):
-                bad += 1
-        if bad > 0:
+            bad |= not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance))
+        if bad:
             for i in range(n):
                 if not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance)):
                     return i

@@ -6,6 +6,7 @@ loop, and its error of 2^-22 is that of a few roundings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,11 +62,37 @@ def on_cuda(stub: Callable[..., Any], single: str, double: str) -> None:
 
 on_cuda(elementary.exp, "expf", "exp")
 on_cuda(elementary.expm1, "expm1f", "expm1")
+on_cuda(elementary.expm1_nonpositive, "expm1f", "expm1")
 on_cuda(elementary.log, "logf", "log")
 on_cuda(elementary.log1p, "log1pf", "log1p")
 on_cuda(elementary.log1p_unit, "log1pf", "log1p")
 on_cuda(elementary.arctan, "atanf", "atan")
 on_cuda(elementary.sqrt, "fsqrt_rn", "dsqrt_rn")
+
+
+@overload(elementary.decay, target="cuda", jit_options=INLINE)
+def _decay(x):
+    return lambda x: elementary.exp(-abs(x))
+
+
+@overload(elementary.log_of_sum, target="cuda", jit_options=INLINE)
+def _log_of_sum(x, rest):
+    def log_of_sum(x, rest):
+        # At 0 and at inf the correction would be nan.
+        inside = (x > cast_like(0.0, x)) & (x < cast_like(math.inf, x))
+        return elementary.log(x) + (divide(rest, x) if inside else cast_like(0.0, x))
+
+    return log_of_sum
+
+
+@overload(elementary.clamped_log_unit, target="cuda", jit_options=INLINE)
+def _clamped_log_unit(x):
+    return lambda x: elementary.maximum(elementary.log(x), cast_like(-100.0, x))
+
+
+@overload(elementary.clamped_log1m_unit, target="cuda", jit_options=INLINE)
+def _clamped_log1m_unit(x):
+    return lambda x: elementary.maximum(elementary.log1p(-x), cast_like(-100.0, x))
 
 
 @overload(elementary.exp_normal, target="cuda", jit_options=INLINE)

@@ -5,11 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from fastloss.checks import number
-from fastloss.elementary import const, divide, exp, inline, log, log1p, maximum, sigmoid, softplus
+from fastloss.elementary import (
+    clamped_log1m_unit,
+    clamped_log_unit,
+    const,
+    decay,
+    divide,
+    exp,
+    inline,
+    log,
+    log1p_unit,
+    maximum,
+    sigmoid,
+    sigmoids,
+    softplus,
+)
 from fastloss.loss import register
 from fastloss.losses.describe import CALL, ERRORS
 from fastloss.losses.pieces import scaled
-from fastloss.losses.probabilities import surprise
 from fastloss.pointwise import pointwise_loss
 from fastloss.spec import Domain, Option
 
@@ -27,8 +40,7 @@ def as_probability(p):
 
 def bce_value(p, t):
     p = as_probability(p)
-    complement = maximum(log1p(-p), const(-100.0, p))
-    return t * surprise(p) - (const(1.0, p) - t) * complement
+    return -(t * clamped_log_unit(p)) - (const(1.0, p) - t) * clamped_log1m_unit(p)
 
 
 def bce_grad(p, t):
@@ -127,7 +139,8 @@ def logistic_value(z, positive, negative):
 @inline
 def logistic_grad(z, positive, negative):
     # Each term has the tail that is small: 1 - sigmoid(z) would cancel.
-    return negative * sigmoid(z) - positive * sigmoid(-z)
+    rise, fall = sigmoids(z)
+    return negative * rise - positive * fall
 
 
 def bce_logits_value(z, t, pos_weight=1.0, label_smoothing=0.0):
@@ -198,24 +211,28 @@ binary_cross_entropy_with_logits = register(
 
 
 @inline
+def miss_parts(z, t):
+    """e^-|z|, the mass of the larger sigmoid in q, and q (1 + e^-|z|)."""
+    e, one = decay(z), const(1.0, z)
+    outer, inner = (one - t, t) if z >= const(0.0, z) else (t, one - t)
+    return e, outer, outer + inner * e
+
+
+@inline
 def log_miss(z, t):
     """log(q); -softplus(-z) for the label 0, -softplus(z) for 1."""
-    one, zero = const(1.0, z), const(0.0, z)
-    decay = exp(-abs(z))
-    # The larger sigmoid of the two stands outside, with the mass that it has.
-    outer, inner = (one - t, t) if z >= zero else (t, one - t)
-    hard = -abs(z) if outer == zero else log(outer + inner * decay)
-    return hard - softplus(-abs(z))
+    e, outer, total = miss_parts(z, t)
+    hard = -abs(z) if outer == const(0.0, z) else log(total)
+    return hard - log1p_unit(e)
 
 
 @inline
 def miss_slope(z, t):
     """sigmoid(z) sigmoid(-z) / q, which stays finite where q underflows."""
-    one, zero = const(1.0, z), const(0.0, z)
-    decay = exp(-abs(z))
-    outer, inner = (one - t, t) if z >= zero else (t, one - t)
-    small = one if outer == zero else divide(decay, outer + inner * decay)
-    return divide(small, one + decay)
+    e, outer, total = miss_parts(z, t)
+    one = const(1.0, z)
+    hard = outer == const(0.0, z)
+    return divide(one if hard else e, (one + e) * (one if hard else total))
 
 
 @inline

@@ -226,7 +226,8 @@ def tweedie_terms(p, t, power):
 
 def tweedie_value(p, t, power=1.5):
     near, far, pull, push = tweedie_terms(p, t, power)
-    return divide(far, push) - divide(near, pull)
+    one = const(1.0, p)
+    return far * divide(one, push) - near * divide(one, pull)
 
 
 def tweedie_grad(p, t, power=1.5):

@@ -155,7 +155,7 @@ squared_hinge = register(
 
 
 def perceptron_value(p, t):
-    return gap_value(-(p * t), False)
+    return gap_value(const(0.0, p) - p * t, False)
 
 
 def perceptron_grad(p, t):

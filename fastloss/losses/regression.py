@@ -7,8 +7,7 @@ from fastloss.elementary import (
     const,
     divide,
     inline,
-    log,
-    log1p,
+    log_of_sum,
 )
 from fastloss.loss import register
 from fastloss.losses.describe import ARRAYS, CALL, ERRORS
@@ -190,9 +189,10 @@ quantile = register(
 def log_ratio(p, t):
     """log((1 + p) / (1 + t)), also where they are close."""
     one = const(1.0, p)
-    difference = divide(p - t, one + t)
-    near = abs(difference) < const(0.5, p)
-    return log1p(difference) if near else log(divide(one + p, one + t))
+    near = abs(p - t) < const(0.5, p) * abs(one + t)
+    quotient = divide(p - t if near else one + p, one + t)
+    ratio = one + quotient if near else quotient
+    return log_of_sum(ratio, quotient - (ratio - one) if near else const(0.0, p))
 
 
 def msle_value(p, t, half=False):

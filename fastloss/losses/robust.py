@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 
 from fastloss.checks import number
-from fastloss.elementary import const, divide, exp, expm1, inline, log1p_unit, maximum, tanh
+from fastloss.elementary import (
+    const,
+    decay,
+    divide,
+    expm1_nonpositive,
+    inline,
+    log1p_unit,
+)
 from fastloss.loss import register
 from fastloss.losses.describe import ARRAYS, CALL, ERRORS
 from fastloss.losses.pieces import sign, unless_nan
@@ -139,7 +146,7 @@ smooth_l1 = register(
 
 def log_cosh_value(p, t):
     error = abs(p - t)
-    shrunk = expm1(-error)
+    shrunk = expm1_nonpositive(-error)
     decayed = const(1.0, p) + shrunk  # e^-error
     # Near 0 as log(1 + (cosh - 1)), whose argument does not cancel; far away from the line.
     near = error < const(1.0, p)
@@ -149,12 +156,17 @@ def log_cosh_value(p, t):
 
 
 def log_cosh_grad(p, t):
-    return tanh(p - t)
+    # tanh(d), by the exponential that the value has: e^-2d - 1 = s (2 + s) with s = e^-d - 1.
+    d, two = p - t, const(2.0, p)
+    shrunk = expm1_nonpositive(-abs(d))
+    shrunk *= two + shrunk
+    slope = divide(-shrunk, two + shrunk)
+    return -slope if d < const(0.0, p) else slope
 
 
 def log_cosh_hess(p, t):
     # 1 - tanh^2 without cancellation.
-    e = exp(const(-2.0, p) * abs(p - t))
+    e = decay(const(2.0, p) * (p - t))
     return divide(const(4.0, p) * e, (const(1.0, p) + e) * (const(1.0, p) + e))
 
 
@@ -194,27 +206,32 @@ log_cosh = register(
 
 
 @inline
-def hypotenuse(a, b):
-    """sqrt(a^2 + b^2) of a >= 0 and b > 0, without squares that overflow."""
-    large = maximum(a, b)
-    ratio = divide(b if a > b else a, large)
-    return large * math.sqrt(const(1.0, a) + ratio * ratio)
+def legs(d, eps):
+    """(longer leg, whether that is |d|, shorter by longer, hypotenuse by longer).
+
+    By the longer leg, for squares would overflow.
+    """
+    error = abs(d)
+    far = error > eps
+    longer = error if far else eps
+    ratio = divide(eps if far else error, longer)
+    return longer, far, ratio, math.sqrt(const(1.0, d) + ratio * ratio)
 
 
 def charbonnier_value(p, t, eps=1e-3):
-    return hypotenuse(abs(p - t), eps)
+    longer, _, _, root = legs(p - t, eps)
+    return longer * root
 
 
 def charbonnier_grad(p, t, eps=1e-3):
     d = p - t
-    far = abs(d) > eps
-    ratio = divide(eps, d) if far else divide(d, eps)
-    root = math.sqrt(const(1.0, p) + ratio * ratio)
-    return divide(sign(d) if far else ratio, root)
+    _, far, ratio, root = legs(d, eps)
+    slope = divide(const(1.0, p) if far else ratio, root)
+    return -slope if d < const(0.0, p) else slope
 
 
 def charbonnier_hess(p, t, eps=1e-3):
-    length = hypotenuse(abs(p - t), eps)
+    length = charbonnier_value(p, t, eps)
     cosine = divide(eps, length)
     return divide(cosine * cosine, length)
 
