@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastloss import checks
-from fastloss.arrays import CPU, Array, Kind, kind_of
+from fastloss.arrays import CPU, Array, Door, Kind, kind_of
 from fastloss.errors import DeviceError
 from fastloss.spec import Operands, Request, Results, Spec, Want
 
@@ -59,14 +59,11 @@ def evaluate(
     Where the predictions' library has to see the call, to differentiate or to trace it, the
     library's own door is taken.
     """
+    take: Door = compute
     if type(predictions) is not _ndarray:
         kind = kind_of(predictions, "predictions")
-        if kind.follows is not None and kind.follows(want, predictions, targets, sample_weight):
-            return kind.follow(
-                spec, want, predictions, targets, sample_weight, reduction, grad_output, out,
-                options,
-            )  # fmt: skip
-    return compute(
+        take = kind.door(want, predictions, targets, sample_weight) or compute
+    return take(
         spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
     )
 
@@ -182,8 +179,13 @@ def read(
 ) -> tuple[str, Operands, float, _Scalars]:
     """Return the device, the arrays, the upstream number, and the options that are no arrays."""
     device = kind.device(predictions)
-    p = read_on(device, kind, predictions, "predictions")
-    t = read_on(device, kind_of(targets, "targets"), targets, "targets")
+    if device not in TARGETS and target_of(device) not in TARGETS:
+        raise DeviceError(
+            f"predictions are on {device}, where this version of fastloss cannot compute (only on "
+            f"{', '.join(TARGETS)}); copy them to the CPU first"
+        )
+    p = kind.read(predictions, "predictions")
+    t = read_on(device, targets, "targets")
     w = None if sample_weight is None else read_weight(device, sample_weight)
     upstream, u = (1.0, None) if grad_output is None else read_upstream(device, grad_output)
     grad_out, hess_out = (None, None) if out is None else read_outputs(device, want, out)
@@ -196,17 +198,13 @@ def target_of(device: str) -> str:
     return device.partition(":")[0]
 
 
-def read_on(device: str, kind: Kind, array: Any, role: str) -> Array:
+def read_on(device: str, array: Any, role: str) -> Array:
     """Read an array that must live on `device`."""
+    kind = kind_of(array, role)
     where = kind.device(array)
     if where != device:
         raise DeviceError(
             f"predictions are on {device} but {role} on {where}; move them to one device"
-        )
-    if target_of(device) not in TARGETS:
-        raise DeviceError(
-            f"{role} are on {device}, where this version of fastloss cannot compute (only on "
-            f"{', '.join(TARGETS)}); copy them to the CPU first"
         )
     return kind.read(array, role)
 
@@ -215,14 +213,14 @@ def read_weight(device: str, weight: Any) -> Array:
     """Read `sample_weight`; a Python number is a weight as well."""
     if isinstance(weight, (int, float)):
         return np.asarray(weight, np.float64)
-    return read_on(device, kind_of(weight, "sample_weight"), weight, "sample_weight")
+    return read_on(device, weight, "sample_weight")
 
 
 def read_upstream(device: str, upstream: Any) -> tuple[float, Array | None]:
     """Split `grad_output` into a scalar, or 1 and an array."""
     if isinstance(upstream, (int, float)):
         return float(upstream), None
-    array = read_on(device, kind_of(upstream, "grad_output"), upstream, "grad_output")
+    array = read_on(device, upstream, "grad_output")
     if array.ndim == 0 and device == CPU:  # elsewhere, to look at it would be to wait
         return float(checks.as_scalar(checks.check_real("grad_output", array))), None
     return 1.0, array
@@ -244,9 +242,8 @@ def read_outputs(device: str, want: Want, out: Any) -> tuple[Array | None, Array
 
 
 def _read_output(device: str, array: Any) -> Array:
-    kind = kind_of(array, "out")
-    read_on(device, kind, array, "out")
-    return kind.read_out(array)
+    read_on(device, array, "out")
+    return kind_of(array, "out").read_out(array)
 
 
 def split_options(device: str, options: Mapping[str, Any]) -> tuple[Mapping[str, Array], _Scalars]:
@@ -254,7 +251,7 @@ def split_options(device: str, options: Mapping[str, Any]) -> tuple[Mapping[str,
     arrays, scalars = {}, []
     for name, value in options.items():
         if value is not None and not isinstance(value, (int, float, str)):
-            array = read_on(device, kind_of(value, name), value, name)
+            array = read_on(device, value, name)
             if array.ndim > 0 or device != CPU:
                 arrays[name] = array
                 continue
