@@ -316,27 +316,38 @@ def real_of(predictions: Array) -> np.dtype[Any]:
 def check_overlap(operands: Operands) -> None:
     """Refuse an `out` that is read-only, or that shares memory with an input it is not."""
     p, t, w, u, grad, hess, arrays = operands
-    for out in (grad, hess):
+    for out in (grad,) if hess is None else (grad, hess):
         if out is None:
             continue
         if not out.flags.writeable:
             raise ValueError("out is read-only; pass a writable array")
-        inputs = (("targets", t), ("sample_weight", w), ("grad_output", u), *arrays.items())
-        for role, array in inputs:
-            if array is not None and _overlap(out, array):
-                raise ValueError(f"out shares memory with {role}; pass an array of its own")
-        if out is not p and _overlap(out, p) and not _same(out, p):
+        # By their bounds first: small calls notice.
+        if np.may_share_memory(out, t):
+            _refuse_shared(out, "targets", t)
+        if (
+            out is not p
+            and np.may_share_memory(out, p)
+            and np.shares_memory(out, p)
+            and not _same(out, p)
+        ):
             raise ValueError(
                 "out shares memory with predictions without being the same array; pass "
                 "out=predictions to work in place, or an array of its own"
             )
-    if grad is not None and hess is not None and _overlap(grad, hess):
+        if w is not None:
+            _refuse_shared(out, "sample_weight", w)
+        if u is not None:
+            _refuse_shared(out, "grad_output", u)
+        for name, array in arrays.items():
+            _refuse_shared(out, name, array)
+    if grad is not None and hess is not None and np.shares_memory(grad, hess):
         raise ValueError("out: gradient and hessian share memory; pass two arrays")
+
+
+def _refuse_shared(out: Array, role: str, array: Array) -> None:
+    if np.shares_memory(out, array):
+        raise ValueError(f"out shares memory with {role}; pass an array of its own")
 
 
 def _same(a: Array, b: Array) -> bool:
     return a.ctypes.data == b.ctypes.data and a.strides == b.strides
-
-
-def _overlap(a: Array, b: Array) -> bool:
-    return np.may_share_memory(a, b) and np.shares_memory(a, b)

@@ -7,28 +7,37 @@ plan in a table: its checks are done and its kernel is chosen.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from fastloss import checks
-from fastloss.arrays import CPU, Array, Kind, kind_of
+from fastloss.arrays import CPU, Array, Door, Kind, kind_of
 from fastloss.errors import DeviceError
 from fastloss.spec import Operands, Request, Results, Spec, Want
 
 #: The module that computes on each kind of device; its `plan` is the door.
 TARGETS = {"cpu": "fastloss.cpu", "cuda": "fastloss.cuda"}
 
-_NO_OPTIONS: Mapping[str, Any] = {}
+#: Options as (name, value, type): 1, 1.0 and True are equal, but not equally good.
+_Scalars = tuple[tuple[str, Any, type], ...]
+
+_NO_ARRAYS: Mapping[str, Array] = {}
+_NO_SCALARS: _Scalars = ()
+_ndarray = np.ndarray
+
+#: Makes a NamedTuple without its own constructor, which is a function in Python.
+_tuple_new: Callable[..., Any] = tuple.__new__
+
 _MANY_PLANS = 1024
 
 
 class Plan(Protocol):
-    """A call made ready: what depends on the arrays' contents alone is left to do."""
+    """A call made ready: what depends on the arrays' memory is left to do."""
 
     def run(self, operands: Operands, upstream: float) -> Results:
-        """Compute."""
+        """Refuse what `check_overlap` does not allow; compute."""
 
 
 _plans: dict[Any, Plan] = {}
@@ -50,12 +59,11 @@ def evaluate(
     Where the predictions' library has to see the call, to differentiate or to trace it, the
     library's own door is taken.
     """
-    kind = kind_of(predictions, "predictions")
-    if kind.follows is not None and kind.follows(want, predictions, targets, sample_weight):
-        return kind.follow(
-            spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
-        )
-    return compute(
+    take: Door = compute
+    if type(predictions) is not _ndarray:
+        kind = kind_of(predictions, "predictions")
+        take = kind.door(want, predictions, targets, sample_weight) or compute
+    return take(
         spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
     )
 
@@ -72,57 +80,50 @@ def compute(
     options: Mapping[str, Any],
 ) -> tuple[Any, Any, Any]:
     """Return (loss, gradient, hessian), computed at once from what lies in memory."""
-    kind = kind_of(predictions, "predictions")
-    scalars: tuple[tuple[str, Any, type], ...]
-    if (
-        type(predictions) is type(targets) is np.ndarray
+    plain = (
+        type(predictions) is type(targets) is _ndarray
         and sample_weight is grad_output is None
         and not options
-        and (out is None or type(out) is np.ndarray)
-    ):  # Nothing to read, and small calls notice.
-        device, p, t, w, u, upstream = CPU, predictions, targets, None, None, 1.0
-        grad_out, hess_out, arrays, scalars = out, None, _NO_OPTIONS, ()
+        and (out is None or type(out) is _ndarray)
+    )
+    if plain:  # Nothing to read or to give, and small calls notice.
+        device, upstream, scalars = CPU, 1.0, _NO_SCALARS
+        p, t, w, u, grad_out, hess_out, arrays = operands = _tuple_new(
+            Operands, (predictions, targets, None, None, out, None, _NO_ARRAYS)
+        )
     else:
-        device = kind.device(predictions)
-        p = read_on(device, kind, predictions, "predictions")
-        t = read_on(device, kind_of(targets, "targets"), targets, "targets")
-        w = None if sample_weight is None else read_weight(device, sample_weight)
-        upstream, u = (1.0, None) if grad_output is None else read_upstream(device, grad_output)
-        grad_out, hess_out = (None, None) if out is None else read_outputs(device, want, out)
-        arrays, scalars = split_options(device, options) if options else (_NO_OPTIONS, ())
-    operands = Operands(p, t, w, u, grad_out, hess_out, arrays)
-
+        kind = kind_of(predictions, "predictions")
+        device, operands, upstream, scalars = read(
+            kind, want, predictions, targets, sample_weight, grad_output, out, options
+        )
+        p, t, w, u, grad_out, hess_out, arrays = operands
     key = (
-        device, spec, want, reduction, p.dtype, p.shape, p.strides, t.dtype, t.shape, t.strides,
-        None if w is None else signature(w), None if u is None else signature(u),
-        None if grad_out is None else signature(grad_out),
-        None if hess_out is None else signature(hess_out), scalars,
-        tuple([(name, signature(a)) for name, a in arrays.items()]) if arrays else None,
+        device, spec, want, reduction, scalars,
+        p.dtype, p.shape, p.strides, t.dtype, t.shape, t.strides,
+        None if grad_out is None else (grad_out.dtype, grad_out.shape, grad_out.strides),
+        None if w is u is hess_out is None and not arrays else (
+            signature(w), signature(u), signature(hess_out),
+            tuple([(name, signature(array)) for name, array in arrays.items()]),
+        ),
     )  # fmt: skip
     try:
         plan = _plans.get(key)
     except TypeError:  # an option or a reduction that cannot be hashed: the checks refuse it
         plan = None
     if plan is None:
-        plan = make_plan(
-            spec,
-            want,
-            reduction,
-            device,
-            operands,
-            {name: value for name, value, _ in scalars},
-            options,
-        )
+        numbers = {name: value for name, value, _ in scalars}
+        plan = make_plan(spec, want, reduction, device, operands, numbers, options)
         if len(_plans) >= _MANY_PLANS:
             _plans.clear()
         _plans[key] = plan
-    if out is not None:
-        checks.check_overlap(operands)
-    loss, grad, hess = plan.run(operands, upstream)
+    results = plan.run(operands, upstream)
+    if plain:
+        return results
+    loss, grad, hess = results
     return (
         None if loss is None else kind.give(loss),
-        give_gradient(kind, grad, grad_out, out, 0),
-        give_gradient(kind, hess, hess_out, out, 1),
+        None if grad is None else give_gradient(kind, grad, grad_out, out, 0),
+        None if hess is None else give_gradient(kind, hess, hess_out, out, 1),
     )
 
 
@@ -158,12 +159,38 @@ def checked_request(
     return request
 
 
-def signature(array: Array) -> tuple[Any, ...]:
+def signature(array: Array | None) -> tuple[Any, ...] | None:
     """What a plan depends on in an array."""
-    return array.dtype, array.shape, array.strides
+    return None if array is None else (array.dtype, array.shape, array.strides)
 
 
 # --- arguments --------------------------------------------------------------------------
+
+
+def read(
+    kind: Kind,
+    want: Want,
+    predictions: Any,
+    targets: Any,
+    sample_weight: Any,
+    grad_output: Any,
+    out: Any,
+    options: Mapping[str, Any],
+) -> tuple[str, Operands, float, _Scalars]:
+    """Return the device, the arrays, the upstream number, and the options that are no arrays."""
+    device = kind.device(predictions)
+    if device not in TARGETS and target_of(device) not in TARGETS:
+        raise DeviceError(
+            f"predictions are on {device}, where this version of fastloss cannot compute (only on "
+            f"{', '.join(TARGETS)}); copy them to the CPU first"
+        )
+    p = kind.read(predictions, "predictions")
+    t = read_on(device, targets, "targets")
+    w = None if sample_weight is None else read_weight(device, sample_weight)
+    upstream, u = (1.0, None) if grad_output is None else read_upstream(device, grad_output)
+    grad_out, hess_out = (None, None) if out is None else read_outputs(device, want, out)
+    arrays, scalars = split_options(device, options) if options else (_NO_ARRAYS, _NO_SCALARS)
+    return device, _tuple_new(Operands, (p, t, w, u, grad_out, hess_out, arrays)), upstream, scalars
 
 
 def target_of(device: str) -> str:
@@ -171,17 +198,13 @@ def target_of(device: str) -> str:
     return device.partition(":")[0]
 
 
-def read_on(device: str, kind: Kind, array: Any, role: str) -> Array:
+def read_on(device: str, array: Any, role: str) -> Array:
     """Read an array that must live on `device`."""
+    kind = kind_of(array, role)
     where = kind.device(array)
     if where != device:
         raise DeviceError(
             f"predictions are on {device} but {role} on {where}; move them to one device"
-        )
-    if target_of(device) not in TARGETS:
-        raise DeviceError(
-            f"{role} are on {device}, where this version of fastloss cannot compute (only on "
-            f"{', '.join(TARGETS)}); copy them to the CPU first"
         )
     return kind.read(array, role)
 
@@ -190,14 +213,14 @@ def read_weight(device: str, weight: Any) -> Array:
     """Read `sample_weight`; a Python number is a weight as well."""
     if isinstance(weight, (int, float)):
         return np.asarray(weight, np.float64)
-    return read_on(device, kind_of(weight, "sample_weight"), weight, "sample_weight")
+    return read_on(device, weight, "sample_weight")
 
 
 def read_upstream(device: str, upstream: Any) -> tuple[float, Array | None]:
     """Split `grad_output` into a scalar, or 1 and an array."""
     if isinstance(upstream, (int, float)):
         return float(upstream), None
-    array = read_on(device, kind_of(upstream, "grad_output"), upstream, "grad_output")
+    array = read_on(device, upstream, "grad_output")
     if array.ndim == 0 and device == CPU:  # elsewhere, to look at it would be to wait
         return float(checks.as_scalar(checks.check_real("grad_output", array))), None
     return 1.0, array
@@ -219,32 +242,26 @@ def read_outputs(device: str, want: Want, out: Any) -> tuple[Array | None, Array
 
 
 def _read_output(device: str, array: Any) -> Array:
-    kind = kind_of(array, "out")
-    read_on(device, kind, array, "out")
-    return kind.read_out(array)
+    read_on(device, array, "out")
+    return kind_of(array, "out").read_out(array)
 
 
-def split_options(
-    device: str, options: Mapping[str, Any]
-) -> tuple[dict[str, Array], tuple[tuple[str, Any, type], ...]]:
-    """Split the options that were given into arrays and (name, value, type) triples."""
+def split_options(device: str, options: Mapping[str, Any]) -> tuple[Mapping[str, Array], _Scalars]:
+    """Split the options that were given into arrays and numbers or words."""
     arrays, scalars = {}, []
     for name, value in options.items():
         if value is not None and not isinstance(value, (int, float, str)):
-            array = read_on(device, kind_of(value, name), value, name)
+            array = read_on(device, value, name)
             if array.ndim > 0 or device != CPU:
                 arrays[name] = array
                 continue
             value = checks.as_scalar(array)
-        # With its type: 1, 1.0 and True are equal, but not equally good.
         scalars.append((name, value, type(value)))
     return arrays, tuple(scalars)
 
 
-def give_gradient(kind: Kind, result: Array | None, written: Array | None, out: Any, k: int) -> Any:
+def give_gradient(kind: Kind, result: Array, written: Array | None, out: Any, k: int) -> Any:
     """Return what was given as `out`, or the new array as one of the predictions' kind."""
-    if result is None:
-        return None
     if written is not None:
         return out[k] if isinstance(out, tuple) else out
     return kind.give(result)

@@ -15,6 +15,9 @@ Formula = Callable[..., Any]
 class Want(enum.Enum):
     """What a call asks for."""
 
+    #: Enum's own is a function in Python, and every call looks its plan up.
+    __hash__ = object.__hash__
+
     LOSS = (True, False, False)
     GRAD = (False, True, False)
     LOSS_AND_GRAD = (True, True, False)
@@ -184,9 +187,5 @@ class Request(NamedTuple):
     options: Mapping[str, Any]
 
 
-class Results(NamedTuple):
-    """What a plan hands back; None where it was not wanted."""
-
-    loss: Array | None
-    grad: Array | None
-    hess: Array | None
+#: (loss, gradient, hessian), as a plan hands them back; None where one was not wanted.
+Results = tuple[Array | None, Array | None, Array | None]

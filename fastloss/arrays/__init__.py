@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastloss.arrays.kinds import CPU, Array, Kind, NumPyKind, exchange_kind
+from fastloss.arrays.kinds import CPU, Array, Door, Kind, NumPyKind, exchange_kind
 
 #: The libraries with a module of their own here, by the root of their arrays' module.
 _LIBRARIES = {
@@ -65,4 +65,4 @@ def _kind_of_library(library: str) -> Kind:
     return kind
 
 
-__all__ = ["CPU", "Array", "Kind", "kind_of"]
+__all__ = ["CPU", "Array", "Door", "Kind", "kind_of"]

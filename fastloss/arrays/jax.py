@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from fastloss.arrays.cuda import DeviceArray, device_name
-from fastloss.arrays.kinds import CPU, Array, Kind
+from fastloss.arrays.kinds import CPU, Array, Door, Kind
 from fastloss.dtypes import BFLOAT16_BITS
 from fastloss.spec import Want
 
@@ -18,13 +18,12 @@ class JaxKind(Kind):
 
     name = "jax"
 
-    def follows(self, want: Want, *arrays: Any) -> bool:
-        return any(isinstance(array, jax.core.Tracer) for array in arrays)
-
-    def follow(self, *call: Any) -> tuple[Any, Any, Any]:
+    def door(self, want: Want, *arrays: Any) -> Door | None:
+        if not any(isinstance(array, jax.core.Tracer) for array in arrays):
+            return None
         from fastloss.jax.route import evaluate
 
-        return evaluate(*call)
+        return evaluate
 
     def device(self, array: Any) -> str:
         if isinstance(array, jax.core.Tracer):

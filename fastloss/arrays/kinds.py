@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
+#: Takes the arguments of `engine.evaluate`, and returns (loss, gradient, hessian).
+Door: TypeAlias = Callable[..., tuple[Any, Any, Any]]
+
 CPU, CUDA = "cpu", "cuda"
 
 #: DLPack's numbers for memory that a CPU can address (plain, CUDA-pinned, ROCm-pinned), and
@@ -29,13 +32,12 @@ class Kind:
 
     name = "array"
 
-    #: `follows(want, predictions, targets, sample_weight)`: whether the library must see this
-    #: call, to differentiate or to trace it; None for a library that never does.
-    follows: Callable[[Want, Any, Any, Any], bool] | None = None
+    def door(self, want: Want, predictions: Any, targets: Any, weight: Any) -> Door | None:
+        """Return what takes this call where the library must see it; None where it need not.
 
-    def follow(self, *call: Any) -> tuple[Any, Any, Any]:
-        """Return (loss, gradient, hessian) of a call that the library sees."""
-        raise NotImplementedError
+        A library sees what it differentiates or traces.
+        """
+        return None
 
     def device(self, array: Any) -> str:
         """Return where `array` lives: "cpu", "cuda" or the library's own word."""

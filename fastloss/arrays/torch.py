@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import torch
 
 from fastloss.arrays.cuda import DeviceArray
-from fastloss.arrays.kinds import CPU, Array, Kind
+from fastloss.arrays.kinds import CPU, Array, Door, Kind
 from fastloss.dtypes import BFLOAT16_BITS
 from fastloss.spec import Want
 
@@ -18,33 +19,28 @@ class TorchKind(Kind):
 
     name = "torch"
 
-    def follows(self, want: Want, predictions: Any, targets: Any, weight: Any) -> bool:
+    def door(self, want: Want, predictions: Any, targets: Any, weight: Any) -> Door | None:
+        if is_traced(predictions) or is_transformed():
+            from fastloss.torch.route import evaluate  # importlib is closed to torch.compile
+
+            return evaluate
         if want is Want.LOSS and predictions.requires_grad and torch.is_grad_enabled():
-            return True
-        return is_transformed() or is_traced(predictions)
-
-    def follow(self, *call: Any) -> tuple[Any, Any, Any]:
-        from fastloss.torch.route import evaluate  # importlib is closed to torch.compile
-
-        return evaluate(*call)
+            return _eager_door()
+        return None
 
     def device(self, array: Any) -> str:
         # A pinned tensor is on the CPU; a CUDA device has a number.
         return CPU if array.is_cpu else str(array.device)
 
     def read(self, array: Any, role: str) -> Array:
-        tensor = array.detach() if array.requires_grad else array
-        if tensor.layout != torch.strided:
-            raise TypeError(f"{role} must be a dense tensor, not {tensor.layout}; use .to_dense()")
-        if tensor.is_cuda:
-            from fastloss.arrays.torch_cuda import read_cuda
-
-            return read_cuda(tensor, role)
-        if tensor.dtype == torch.bfloat16:
-            bits: Array = tensor.view(torch.int16).numpy().view(np.uint16)
-            return bits.view(BFLOAT16_BITS)
-        result: Array = tensor.resolve_neg().numpy() if tensor.is_neg() else tensor.numpy()
-        return result
+        tensor = array.detach() if array.requires_grad and torch.is_grad_enabled() else array
+        if tensor.is_cpu and tensor.dtype is not torch.bfloat16:
+            try:  # what PyTorch looks at, in any case; small calls notice
+                result: Array = tensor.numpy()
+                return result
+            except (TypeError, RuntimeError):
+                pass
+        return _read_special(tensor.detach(), role)
 
     def read_out(self, array: Any) -> Array:
         if array.requires_grad:
@@ -54,9 +50,31 @@ class TorchKind(Kind):
     def give(self, result: Array) -> Any:
         if isinstance(result, DeviceArray):
             return result.owner
-        if result.dtype == BFLOAT16_BITS:
+        if result.dtype.kind == "V":  # BFLOAT16_BITS
             return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(result)
+
+
+def _read_special(tensor: Any, role: str) -> Array:
+    """Read a tensor that is not plain numbers in CPU memory, as NumPy knows them, or refuse it."""
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{role} must be a dense tensor, not {tensor.layout}; use .to_dense()")
+    if tensor.is_cuda:
+        from fastloss.arrays.torch_cuda import read_cuda
+
+        return read_cuda(tensor, role)
+    if tensor.dtype is torch.bfloat16:
+        bits: Array = tensor.view(torch.int16).numpy().view(np.uint16)
+        return bits.view(BFLOAT16_BITS)
+    result: Array = tensor.resolve_neg().numpy()
+    return result
+
+
+@functools.cache
+def _eager_door() -> Door:
+    from fastloss.torch.eager import evaluate
+
+    return evaluate
 
 
 def is_transformed() -> bool:

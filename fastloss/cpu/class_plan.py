@@ -10,13 +10,13 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.checks import as_float, class_axis
 from fastloss.cpu import probabilities, row_losses, softmax_flat, softmax_lanes, softmax_rows
-from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
-from fastloss.cpu.plan import DATA_CELL, NO_CELL, CpuPlan, cell_of, packers
+from fastloss.cpu.plan import CpuPlan
+from fastloss.cpu.record import pack
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.layouts import layout_record
 from fastloss.losses.softmax import link_of
-from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
+from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpec
 from fastloss.variant import class_variant, row_variant
 
 #: Rows shorter than this are not worth what is done once for each of them, first without gaps
@@ -24,31 +24,42 @@ from fastloss.variant import class_variant, row_variant
 SHORT_BELOW, SHORT_BELOW_WITH_GAPS = 160, 32
 
 _FLOAT64 = np.dtype(np.float64)
-_pack_addresses, _pack_rest = packers(ClassCall, ARRAYS)
-_NO_WEIGHTS: tuple[int, ...] = (NO_CELL,) * 4
 
 
 class ClassPlan(CpuPlan):
     """A loss over the classes of one axis."""
 
+    arrays = ARRAYS
+
     def __init__(self, spec: ClassSpec, request: Request, operands: Operands) -> None:
         p, t = operands.predictions, operands.targets
         axis = class_axis(request, p)
-        super().__init__(request, operands, p.shape[:axis] + p.shape[axis + 1 :])
+        soft = name_of(t.dtype) in FLOATS
+        self.soft = soft
+        #: Whether the class indices are a row of int64 as they are given.
+        self.indices_as_given = t.dtype == np.int64 and t.flags.c_contiguous
+        self.weighted = operands.sample_weight is not None or operands.grad_output is not None
+        super().__init__(
+            request,
+            operands,
+            p.shape[:axis] + p.shape[axis + 1 :],
+            as_given=(soft or self.indices_as_given)
+            and not (self.weighted or operands.array_options),
+        )
         self.name = spec.name
         self.classes = classes = p.shape[axis]
         self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
         options = request.options
         smoothing = options.get("label_smoothing", 0.0)
         scale, cap = options.get("logit_scale", 1.0), options.get("logit_softcap")
-        self.numbers = (
+        factors = (
             1.0 - smoothing, smoothing / classes,
             options.get("z_loss", 0.0), scale, 0.0 if cap is None else cap,
         )  # fmt: skip
-        soft = name_of(t.dtype) in FLOATS
-        self.soft = soft
         self.ignore_index = options.get("ignore_index", 0)
-        self.weighted = operands.sample_weight is not None or operands.grad_output is not None
+        self.divisor = 1.0
+        if self.mean:
+            self.divisor = float(self.examples) if soft else math.nan
         # Where no array is given for a gradient, it will be a new one in the order of p.
         new = (p.shape, self.new_strides(), p.itemsize)
         wholes = [
@@ -88,35 +99,24 @@ class ClassPlan(CpuPlan):
         self.chunks = -(-self.examples // self.per_chunk)
         x_layout, t_layout, g_layout, h_layout = self.layouts
         x_step, t_step, g_step, h_step = self.steps
-        self.rest_of_record = _pack_rest(
+        self.numbers = pack(ClassCall, (
             self.examples, self.classes, self.per_tile, self.per_chunk,
             x_step, x_layout, t_step, t_layout, g_step, g_layout, h_step, h_layout,
             self.ignore_index, int(spec.counts_class_weight), int(self.values.ctypes.data),
-            *self.numbers,
-        )  # fmt: skip
-        #: Whether the class indices are a row of int64 as they are given.
-        self.indices_as_given = t.dtype == np.int64 and t.flags.c_contiguous
+            *factors,
+        ), ARRAYS)  # fmt: skip
 
-    def run(self, operands: Operands, upstream: float) -> Results:
-        """Compute."""
-        loss = np.empty(self.out_shape, self.real) if self.want.loss else None
-        grad = self.new_gradient(self.want.grad, operands.grad_out)
-        hess = self.new_gradient(self.want.hess, operands.hess_out)
+    def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
+        """Return the divisor, and the inputs as kernels take them."""
         t = operands.targets
         if not (self.soft or self.indices_as_given):
             t = self._as_indices(t)
-        w, weights = None, _NO_WEIGHTS
-        if self.weighted or operands.array_options:
-            kept = self._weights(operands)
-            w, weights = kept[2], tuple([cell_of(array) for array in kept])
-        record = _pack_addresses(
-            id(operands.predictions) + DATA_CELL, id(t) + DATA_CELL, *weights,
-            cell_of(loss), cell_of(grad), cell_of(hess),
-        ) + self.rest_of_record  # fmt: skip
-        bad = self.launch(record, self._divisor(w), upstream, loss)
-        if bad != ALL_GOOD:
-            raise self._not_a_class(operands, bad)
-        return Results(loss, grad, hess)
+        weights = self._weights(operands)
+        w = weights[2]
+        divisor = self.divisor
+        if self.mean and self.soft and w is not None:
+            divisor = float(w.sum())
+        return divisor, (operands.predictions, t, *weights)
 
     def _weights(self, operands: Operands) -> tuple[Array | None, ...]:
         """Return the class weights in float64 and as the kernel's real, w and u."""
@@ -143,15 +143,8 @@ class ClassPlan(CpuPlan):
         weights = as_float(array, _FLOAT64)
         return np.ascontiguousarray(np.broadcast_to(weights, self.loss_shape))
 
-    def _divisor(self, weights: Array | None) -> float:
-        """Return what the sum is divided by; nan where that is for the driver to find out."""
-        if not self.mean:
-            return 1.0
-        if not self.soft:
-            return math.nan
-        return float(self.examples if weights is None else weights.sum())
-
-    def _not_a_class(self, operands: Operands, bad: int) -> IndexError:
+    def refusal(self, operands: Operands, bad: int) -> IndexError:
+        """Return the error for what is no class index."""
         where = tuple(int(i) for i in np.unravel_index(bad, self.loss_shape))
         return IndexError(
             f"{self.name}: the class index at position {where} is {operands.targets[where]}, "

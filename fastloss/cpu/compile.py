@@ -22,10 +22,8 @@ OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
 
 _SIGNATURE = types.float64(types.int64, types.int64, types.int64)
 
-# (prepare, prepare_chunks, compute, chunks, record, divisor, upstream, loss, loss_size)
-_DRIVER_SIGNATURE = types.int64(
-    *[types.int64] * 5, types.float64, types.float64, types.int64, types.int64
-)
+# (plan, arrays, divisor, upstream)
+_DRIVER_SIGNATURE = types.int64(types.int64, types.int64, types.float64, types.float64)
 
 #: Every kernel made so far, for tests that walk them.
 KERNELS: list[Kernel] = []
@@ -78,15 +76,19 @@ def cached(decorate: Callable[..., Any], function: Callable[..., Any]) -> Any:
         return decorate()(function)
 
 
-def compile_driver(function: Callable[..., Any], parallel: bool) -> Any:
+def compile_driver(function: Callable[..., Any], parallel: bool) -> Callable[..., int]:
     """Compile the driver at once, serial or on Numba's threads."""
     form = named(function, "_parallel" if parallel else "_serial")
-    return cached(
+    dispatcher = cached(
         functools.partial(
             njit, _DRIVER_SIGNATURE, parallel=parallel, nogil=True, no_cfunc_wrapper=True, **OPTIONS
         ),
         form,
     )
+    # Its one form, without Numba's look at the types of the arguments in every call.
+    (compiled,) = dispatcher.overloads.values()
+    entry: Callable[..., int] = compiled.entry_point
+    return entry
 
 
 @functools.cache

@@ -31,15 +31,15 @@ class ClassCall(NamedTuple):
     come first: all else is the same from call to call.
     """
 
+    loss: int
+    g: int
+    h: int
     x: int
     t: int
     class_weight: int  # float64
     class_weight_real: int
     w: int
     u: int
-    loss: int
-    g: int
-    h: int
     n: int
     classes: int
     per_tile: int

@@ -358,10 +358,11 @@ def make_store(name, module, kind, encode=None, *, streamed=True):
     return store
 
 
-def make_read_record(name, module, record, cells):
+def make_read_record(name, module, record, arrays=0):
     """Make the intrinsic module.name(address) that reads a NamedTuple of ints and floats.
 
-    Of its first `cells` fields, the record has the addresses of the cells they stand in.
+    Where its first `arrays` fields are addresses of arrays, they lie at the address and are
+    followed by where the others lie.
     """
     fields = [
         types.float64 if kind is float else types.int64 for kind in get_type_hints(record).values()
@@ -371,12 +372,13 @@ def make_read_record(name, module, record, cells):
     @intrinsic_called(name, module)
     def read_record(typingctx, address):
         def codegen(context, builder, signature, args):
-            values = [
-                read(builder, args[0], I64(k), context.get_value_type(field), False)
-                for k, field in enumerate(fields)
-            ]
-            for k in range(cells):
-                values[k] = read(builder, values[k], I64(0), I64, False)
+            def entry(address, k, field):
+                return read(builder, address, I64(k), context.get_value_type(field), False)
+
+            (address,) = args
+            others = entry(address, arrays, types.int64) if arrays else address
+            values = [entry(address, k, field) for k, field in enumerate(fields[:arrays])]
+            values += [entry(others, k, field) for k, field in enumerate(fields[arrays:])]
             return context.make_tuple(builder, kind, values)
 
         return kind(types.int64), codegen

@@ -1,22 +1,21 @@
 """What the plans of the CPU have in common: addresses, layouts, outputs, the launch.
 
 A plan holds the kernels and every argument of them that stays the same from call to call; a
-run adds the addresses.
+run adds the arrays.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import struct
-from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
 from fastloss.arrays import Array
-from fastloss.checks import as_float, real_of
+from fastloss.checks import check_overlap, real_of
 from fastloss.cpu.compile import Kernel
+from fastloss.cpu.driver import ALL_GOOD, MAYBE_SHARED, NO_GUARDS, Guards, Launch
+from fastloss.cpu.record import DATA, ITEMS, address_of, pack, shared_within
 from fastloss.cpu.threads import launch
 from fastloss.layouts import (
     broadcast_strides,
@@ -26,40 +25,8 @@ from fastloss.layouts import (
     new_in_order,
     permuted,
 )
-from fastloss.spec import Operands, Request
+from fastloss.spec import Operands, Request, Results
 from fastloss.variant import Outputs
-
-#: Where an array object keeps the address of its first element: in the first field after the
-#: object's header, by NumPy's C ABI. Kernels look there; to ask `array.ctypes` costs 1 us.
-DATA_CELL = object.__basicsize__
-
-_no_address = np.zeros(1, np.int64)
-
-#: The cell of an array that is not there.
-NO_CELL = int(_no_address.ctypes.data)
-
-
-def cell_of(array: Array | None) -> int:
-    """Return the address of the cell that holds the first element's address, 0 for no array."""
-    return NO_CELL if array is None else id(array) + DATA_CELL
-
-
-if ctypes.c_ssize_t.from_address(cell_of(_no_address)).value != NO_CELL:
-    raise ImportError(
-        "fastloss reads addresses from NumPy's arrays by NumPy's C ABI, and in this build of "
-        "Python or NumPy they are elsewhere; use a release build of both"
-    )
-
-
-#: From a bytes object to its first byte: the end of the header.
-_BYTES_OFFSET = bytes.__basicsize__ - 1
-
-
-def packers(record: type, addresses: int) -> tuple[Callable[..., bytes], Callable[..., bytes]]:
-    """Return what packs the first fields of a NamedTuple of ints and floats, and the rest."""
-    kinds = ["d" if kind is float else "q" for kind in get_type_hints(record).values()]
-    first, rest = "".join(kinds[:addresses]), "".join(kinds[addresses:])
-    return struct.Struct("=" + first).pack, struct.Struct("=" + rest).pack
 
 
 class CpuPlan:
@@ -69,11 +36,18 @@ class CpuPlan:
     prepare_chunks: int
     compute: Kernel
     chunks: int
+    #: How many arrays the kernels' record begins with, and its packed numbers.
+    arrays: int
+    numbers: bytes
+    #: What the sum of the losses is divided by where nothing has to be converted; nan for the
+    #: sum of the weights.
+    divisor: float
 
-    def __init__(self, request: Request, operands: Operands, loss_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, request: Request, operands: Operands, loss_shape: tuple[int, ...], as_given: bool
+    ) -> None:
         self.want = request.want
         self.real = real_of(operands.predictions)
-        self.real_size = self.real.itemsize
         self.per_example = request.reduction == "none"
         self.mean = request.reduction == "mean"
         self.loss_shape = loss_shape
@@ -87,26 +61,77 @@ class CpuPlan:
             request.want.hess,
             self.per_example and request.want.loss,
         )
+        #: Whether kernels take all inputs as they are given.
+        self.as_given = as_given
+        p, t, _, _, grad, hess, _ = operands
+        #: Whether the driver looks if the gradient's memory is its own.
+        self.guarded = as_given and grad is not None and hess is None
+        self.guards = NO_GUARDS
+        if self.guarded and grad is not None:
+            in_place = grad.strides == p.strides
+            self.guards = (*shared_within(grad, p), *shared_within(grad, t), int(in_place))
         #: The order in which a kernel walks the axes of the layouts; None for C order.
         self.walk_order: tuple[int, ...] | None = None
-        self._records: list[Array] = []
+        #: What kernels find by its address.
+        self._kept: list[Any] = []
 
-    def launch(self, record: bytes, divisor: float, upstream: float, total: Array | None) -> int:
-        """Run the kernels on their packed arguments; `total` is where a reduced loss goes.
+    def run(self, operands: Operands, upstream: float) -> Results:
+        """Compute."""
+        p, t, _, _, grad, hess, _ = operands
+        if (grad is not None and not (self.guarded and grad.flags.writeable)) or hess is not None:
+            check_overlap(operands)
+        loss = None
+        if self.outputs.loss:
+            loss = self.new_loss()
+        if grad is None and self.outputs.grad:
+            grad = self.new_gradient()
+        if hess is None and self.outputs.hess:
+            hess = self.new_gradient()
+        arrays: tuple[Array | None, ...]
+        if self.as_given:
+            divisor, arrays = self.divisor, (loss, grad, hess, p, t, None, None, None, None)
+        else:
+            divisor, inputs = self.converted(operands)
+            arrays = (loss, grad, hess, *inputs)
+        bad = launch(self.chunks, self.address, id(arrays), divisor, upstream)
+        if bad == MAYBE_SHARED:
+            check_overlap(operands)
+            bad = launch(self.chunks, self.address_unguarded, id(arrays), divisor, upstream)
+        if bad != ALL_GOOD:
+            raise self.refusal(operands, bad)
+        return loss, grad, hess
 
-        The sum of the losses is divided by `divisor`, nan for the sum of the weights.
+    def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
+        """Return what the sum of the losses is divided by, and the inputs as kernels take them.
+
+        They stand in the order of the kernels' record; what else must live on follows.
         """
-        where = NO_CELL if total is None or self.per_example else id(total) + DATA_CELL
-        return launch(
-            self.chunks, *self.kernels, id(record) + _BYTES_OFFSET, divisor, upstream, where,
-            self.real_size,
-        )  # fmt: skip
+        raise NotImplementedError
+
+    def refusal(self, operands: Operands, bad: int) -> Exception:
+        """Return the error for the element or example of this number."""
+        raise NotImplementedError
 
     @functools.cached_property
-    def kernels(self) -> tuple[int, int, int, int]:
-        """The addresses of the compiled kernels, each with its number of chunks."""
-        prepare = 0 if self.prepare is None else self.prepare.address
-        return prepare, self.prepare_chunks, self.compute.address, self.chunks
+    def address(self) -> int:
+        """Where the record of the driver and the kernels lies, as long as the plan lives."""
+        return self._record(self.guards)
+
+    @functools.cached_property
+    def address_unguarded(self) -> int:
+        """The same, of a record that lets `out` share memory."""
+        return self._record(NO_GUARDS)
+
+    def _record(self, guards: Guards) -> int:
+        header = Launch(
+            0 if self.prepare is None else self.prepare.address, self.prepare_chunks,
+            self.compute.address, self.chunks,
+            self.real.itemsize if self.outputs.loss and not self.per_example else 0,
+            *guards, self.arrays, ITEMS, id(None), DATA,
+        )  # fmt: skip
+        record = pack(Launch, header) + self.numbers
+        self._kept.append(record)
+        return address_of(record)
 
     def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
         """Return the address of a layout record that lives as long as the plan, or 0."""
@@ -115,7 +140,7 @@ class CpuPlan:
         )
         if record is None:
             return 0
-        self._records.append(record)
+        self._kept.append(record)
         return int(record.ctypes.data)
 
     def broadcast_layout(self, array: Array | None, dtype: np.dtype[Any]) -> int:
@@ -131,10 +156,12 @@ class CpuPlan:
             self.loss_shape, broadcast_strides(shape, strides, self.loss_shape), itemsize
         )
 
-    def new_gradient(self, wanted: bool, given: Array | None) -> Array | None:
-        """Return the array that a gradient is written to."""
-        if not wanted or given is not None:
-            return given
+    def new_loss(self) -> Array:
+        """Return a new array that the loss is written to."""
+        return np.empty(self.out_shape, self.real)
+
+    def new_gradient(self) -> Array:
+        """Return a new array that a gradient is written to."""
         if self.memory_order is None:
             return np.empty(self.shape, self.dtype)
         return new_in_order(self.shape, self.dtype, self.memory_order)
@@ -144,7 +171,3 @@ class CpuPlan:
         order = self.memory_order
         packed = c_strides(permuted(self.shape, order), self.dtype.itemsize)
         return packed if order is None else permuted(packed, tuple(np.argsort(order)))
-
-    def as_float(self, array: Array | None, dtype: np.dtype[Any]) -> Array:
-        """Return weights as `dtype`; a single 1 where there are none."""
-        return np.ones(1, dtype) if array is None else as_float(array, dtype)

@@ -47,14 +47,14 @@ class PointwiseCall(NamedTuple):
     the options' values, `option_lines` the (address, layout) pairs of those that are arrays.
     """
 
+    loss: int
+    g: int
+    h: int
     p: int
     t: int
     w: int
     u: int
     option_lines: int
-    loss: int
-    g: int
-    h: int
     n: int
     options: int
     p_layout: int

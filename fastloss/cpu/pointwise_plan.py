@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float
-from fastloss.cpu.driver import ALL_GOOD
-from fastloss.cpu.plan import DATA_CELL, CpuPlan, cell_of, packers
+from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.pointwise import ARRAYS, CHUNK, PointwiseCall, compute_kernel, prepare_kernel
+from fastloss.cpu.record import pack
 from fastloss.dtypes import name_of
 from fastloss.layouts import new_in_order, permuted
-from fastloss.spec import Operands, PointwiseSpec, Request, Results
+from fastloss.spec import Operands, PointwiseSpec, Request
 from fastloss.variant import PointwiseVariant
-
-_pack_addresses, _pack_rest = packers(PointwiseCall, ARRAYS)
 
 
 class PointwisePlan(CpuPlan):
     """An element-wise loss."""
 
+    arrays = ARRAYS
+
     def __init__(self, spec: PointwiseSpec, request: Request, operands: Operands) -> None:
         p, t = operands.predictions, operands.targets
-        super().__init__(request, operands, p.shape)
+        self.weighted = operands.sample_weight is not None or operands.grad_output is not None
+        as_given = not (self.weighted or operands.array_options)
+        super().__init__(request, operands, p.shape, as_given)
         if request.want.hess and spec.hess is None:
             raise TypeError(f"{spec.name} was made without a hessian; pass hess= to pointwise_loss")
         self.spec = spec
-        self.weighted = operands.sample_weight is not None or operands.grad_output is not None
         arrays = operands.array_options
         is_array = tuple(option.name in arrays for option in spec.options)
         variant = PointwiseVariant(
@@ -57,32 +59,18 @@ class PointwisePlan(CpuPlan):
             name: self.broadcast_layout(array, self.real) for name, array in arrays.items()
         }
         self.one = np.ones(1, self.real)
-        self.no_lines = [np.zeros((len(spec.options), 2), np.int64)]
         p_layout, t_layout, g_layout, h_layout = self.layouts
-        self.rest_of_record = _pack_rest(
+        self.numbers = pack(PointwiseCall, (
             self.size, int(self.values.ctypes.data), p_layout, t_layout,
             self.weight_layout, self.upstream_layout, g_layout, h_layout,
-        )  # fmt: skip
+        ), ARRAYS)  # fmt: skip
 
-    def run(self, operands: Operands, upstream: float) -> Results:
-        """Compute."""
-        p, t = operands.predictions, operands.targets
-        loss = self.new_loss() if self.want.loss else None
-        grad = self.new_gradient(self.want.grad, operands.grad_out)
-        hess = self.new_gradient(self.want.hess, operands.hess_out)
-        w = u = self.one
+    def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
+        """Return the divisor, and the inputs as kernels take them."""
+        p, t, w, u, _, _, options = operands
         if self.weighted:
-            w = self.as_float(operands.sample_weight, self.real)
-            u = self.as_float(operands.grad_output, self.real)
-        lines = self._option_lines(operands) if operands.array_options else self.no_lines
-        record = _pack_addresses(
-            id(p) + DATA_CELL, id(t) + DATA_CELL, id(w) + DATA_CELL, id(u) + DATA_CELL,
-            id(lines[0]) + DATA_CELL, cell_of(loss), cell_of(grad), cell_of(hess),
-        ) + self.rest_of_record  # fmt: skip
-        bad = self.launch(record, self.divisor, upstream, loss)
-        if bad != ALL_GOOD:
-            raise self._outside_domain(operands, bad)
-        return Results(loss, grad, hess)
+            w, u = self._as_real(w), self._as_real(u)
+        return self.divisor, (p, t, w, u, *self._option_lines(options))
 
     def new_loss(self) -> Array:
         """Return the array that the loss is written to, in the order of the walk."""
@@ -90,18 +78,23 @@ class PointwisePlan(CpuPlan):
             return np.empty(self.out_shape, self.real)
         return new_in_order(self.shape, self.real, self.walk_order)
 
-    def _option_lines(self, operands: Operands) -> list[Array]:
+    def _as_real(self, weights: Array | None) -> Array:
+        """Return weights as the kernel's real; a single 1 where there are none."""
+        return self.one if weights is None else as_float(weights, self.real)
+
+    def _option_lines(self, options: Mapping[str, Array]) -> list[Array]:
         """Return the (address, layout) pairs of the options, and the arrays they point to."""
         table = np.zeros((len(self.option_names), 2), np.int64)
         kept = [table]
         for k, name in enumerate(self.option_names):
-            if name in operands.array_options:
-                array = as_float(operands.array_options[name], self.real)
+            if name in options:
+                array = as_float(options[name], self.real)
                 table[k] = array.ctypes.data, self.option_layouts[name]
                 kept.append(array)
         return kept
 
-    def _outside_domain(self, operands: Operands, bad: int) -> ValueError:
+    def refusal(self, operands: Operands, bad: int) -> ValueError:
+        """Return the error for what is outside the domain."""
         assert self.spec.domain is not None
         order = self.walk_order or tuple(range(len(self.shape)))
         walked = np.unravel_index(bad, permuted(self.shape, order))

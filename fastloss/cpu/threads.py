@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -72,24 +73,24 @@ if hasattr(os, "register_at_fork"):
 
 
 @functools.cache
-def _driver(parallel: bool) -> Any:
+def _driver(parallel: bool) -> Callable[..., int]:
     return compile_driver(make_drive(), parallel)
 
 
-def launch(chunks: int, *args: Any) -> int:
-    """Call the driver with `args`; `chunks` is the number of parts that can run side by side."""
+def launch(chunks: int, plan: int, arrays: int, divisor: float, upstream: float) -> int:
+    """Call the driver; `chunks` is the number of parts that can run side by side."""
     if chunks > 1:
         layer = _process.layer
         if layer in ("tbb", "omp"):
             if numba.get_num_threads() > 1:
-                return _launch_parallel(*args)
+                return _launch_parallel(plan, arrays, divisor, upstream)
         elif layer == "workqueue" and _process.workqueue.acquire(blocking=False):
             lock = _process.workqueue
             try:
-                return _launch_parallel(*args)
+                return _launch_parallel(plan, arrays, divisor, upstream)
             finally:
                 lock.release()
-    return _driver(False)(*args)  # type: ignore[no-any-return]
+    return _driver(False)(plan, arrays, divisor, upstream)
 
 
 def _launch_parallel(*args: Any) -> int:
@@ -99,6 +100,6 @@ def _launch_parallel(*args: Any) -> int:
     inside = _process.inside
     inside.add(thread)
     try:
-        return int(_driver(True)(*args))
+        return _driver(True)(*args)
     finally:
         inside.discard(thread)

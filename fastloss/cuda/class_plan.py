@@ -156,7 +156,7 @@ class ClassPlan(CudaPlan):
         else:
             kernel = self.computes[wide]
             self.launch(kernel, place, self.blocks, kernel.record(*record, *self.parameters))
-        return Results(loss, grad, hess)
+        return loss, grad, hess
 
     def launch_split(self, place: Place, record: ClassCall, wide: bool) -> None:
         """Launch the two kernels over as many examples at a time as the cache holds."""

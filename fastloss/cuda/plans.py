@@ -14,7 +14,7 @@ import numpy as np
 from fastloss import device as gpu
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import DeviceArray, Place, place_of
-from fastloss.checks import as_float, real_of
+from fastloss.checks import as_float, check_overlap, real_of
 from fastloss.config import config
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import FinishCall, finish_kernel
@@ -105,6 +105,7 @@ class CudaPlan:
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Launch the kernels; returns before they have run."""
+        check_overlap(operands)
         place = place_of(operands.predictions)
         with gpu.current(place.device):
             self.order(place, operands)
@@ -112,12 +113,11 @@ class CudaPlan:
             kept, memory = scratch(place, self.weight_blocks + (self.blocks if summed else 0))
             results = self.compute(place, operands, upstream, memory)
             if summed:
-                assert results.loss is not None
                 sums = memory + 8 * self.weight_blocks
                 _, number = on_device(operands.sample_weight)
                 record = FinishCall(
                     sums, self.blocks, memory, self.weight_blocks, self.divisor_of(number),
-                    address(results.loss), self.real.itemsize,
+                    address_or_null(results[0]), self.real.itemsize,
                 )  # fmt: skip
                 self.launch(finish_kernel(), place, 1, record)
             if place.finish is not None:

@@ -90,7 +90,7 @@ class PointwisePlan(CudaPlan):
         numbers = self.option_fields(operands)
         kernel = self.computes[self.is_wide(record)]
         self.launch(kernel, place, self.blocks, self.record_type(*record, *numbers))
-        return Results(loss, grad, hess)
+        return loss, grad, hess
 
     def new_loss(self, place: Place) -> Array:
         """Return the array that the loss is written to, in the order of the walk."""

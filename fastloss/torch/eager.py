@@ -12,6 +12,26 @@ from fastloss.spec import ClassSpec, Spec, Want
 
 Tensor = torch.Tensor
 
+#: A loss, its reduction, its options, the targets and the sample weight.
+_Call = tuple[Spec, str, Mapping[str, Any], Any, Any]
+
+
+def evaluate(
+    spec: Spec,
+    want: Want,
+    predictions: Tensor,
+    targets: Any,
+    sample_weight: Any,
+    reduction: str,
+    grad_output: Any,
+    out: Any,
+    options: Mapping[str, Any],
+) -> tuple[Tensor, None, None]:
+    """Return (loss, None, None) of predictions that require grad."""
+    refuse_other_gradients(spec, targets, sample_weight, options)
+    call = spec, reduction, options, targets, sample_weight
+    return _eager_loss(predictions, call), None, None
+
 
 class EagerLoss(torch.autograd.function._SingleLevelFunction):
     """A loss whose gradient is made together with it, and kept for the backward pass.
@@ -22,43 +42,29 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        predictions: Tensor,
-        targets: Any,
-        sample_weight: Any,
-        spec: Spec,
-        reduction: str,
-        options: Mapping[str, Any],
-    ) -> Tensor:
+    def forward(ctx: Any, predictions: Tensor, call: _Call) -> Tensor:
         """Compute the loss, keep the gradient."""
-        ctx.call = spec, reduction, options
+        spec, reduction, options, targets, sample_weight = ctx.call = call
         ctx.set_materialize_grads(False)
-        ctx.keeps = predictions.dtype != torch.float16
-        want = Want.LOSS_AND_GRAD if ctx.keeps else Want.LOSS
+        keeps = predictions.dtype is not torch.float16
+        want = Want.LOSS_AND_GRAD if keeps else Want.LOSS
         loss: Tensor
         loss, grad, _ = compute(
             spec, want, predictions, targets, sample_weight, reduction, None, None, options
         )
-        if ctx.keeps:
-            ctx.save_for_backward(grad)
-        else:
-            ctx.save_for_backward(predictions)
-            ctx.others = targets, sample_weight
+        ctx.save_for_backward(grad if keeps else predictions)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor | None) -> tuple[Any, ...]:
+    def backward(ctx: Any, upstream: Tensor | None) -> tuple[Tensor | None, None]:
         """Scale the gradient, or compute it."""
-        grad = None
-        if upstream is not None:
-            if torch.is_grad_enabled():
-                with torch.no_grad():
-                    grad = _gradient(ctx, upstream)
-                grad = once(grad, ctx.call[0].name)
-            else:
-                grad = _gradient(ctx, upstream)
-        return grad, None, None, None, None, None
+        if upstream is None:
+            return None, None
+        if not torch.is_grad_enabled():
+            return _gradient(ctx, upstream), None
+        with torch.no_grad():
+            grad = _gradient(ctx, upstream)
+        return once(grad, ctx.call[0].name), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -66,17 +72,16 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
         raise no_forward_mode(ctx.call[0].name)
 
 
-#: The loss of (predictions, targets, sample_weight, spec, reduction, options). The Function is of
-#: the kind that `torch.func` cannot transform, and is called without the Python layer that asks.
-eager_loss: Callable[..., Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
+#: The loss of (predictions, call). The Function is of the kind that `torch.func` cannot transform,
+#: and is called without the Python layer that asks.
+_eager_loss: Callable[[Tensor, _Call], Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
 
 
 def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
-    spec, reduction, options = ctx.call
     kept: Tensor
     (kept,) = ctx.saved_tensors
-    if not ctx.keeps:
-        targets, weight = ctx.others
+    spec, reduction, options, targets, weight = ctx.call
+    if kept.dtype is torch.float16:
         grad: Tensor
         _, grad, _ = compute(
             spec, Want.GRAD, kept, targets, weight, reduction, upstream, None, options
@@ -89,6 +94,20 @@ def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
         return times(kept, factor)
     # The graph ends here, and with it the only other use of the gradient.
     return kept.mul_(factor)
+
+
+def refuse_other_gradients(
+    spec: Spec, targets: Any, sample_weight: Any, options: Mapping[str, Any]
+) -> None:
+    """Refuse to be silently constant in what is not differentiated."""
+    for value in (targets, sample_weight, *options.values()):
+        if isinstance(value, Tensor) and value.requires_grad:
+            others = {"targets": targets, "sample_weight": sample_weight, **options}
+            (name, *_) = [name for name, other in others.items() if other is value]
+            raise NotImplementedError(
+                f"{spec.name}: {name} requires grad, but only predictions are differentiated; "
+                f"pass {name}.detach(), or use torch.nn.functional's loss"
+            )
 
 
 def aligned(upstream: Tensor, spec: Spec, reduction: str, options: Mapping[str, Any]) -> Tensor:

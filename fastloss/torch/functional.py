@@ -12,9 +12,11 @@ import torch
 from torch.nn import functional
 
 import fastloss as fl
+from fastloss.engine import evaluate
 from fastloss.loss import Loss
 from fastloss.losses.embedding import hinge_embedding
 from fastloss.losses.margins import soft_margin
+from fastloss.spec import Want
 
 Tensor = torch.Tensor
 
@@ -72,21 +74,25 @@ def cross_entropy(
     (1.3863, [0.125, -0.375, 0.125, 0.125])
     """
     refuse_deprecated(size_average, reduce)
-    if target.is_floating_point() and ignore_index >= 0:
+    if ignore_index >= 0 and target.is_floating_point():
         raise ValueError(
             f"ignore_index = {ignore_index} has no meaning for probability targets; leave it out"
         )
-    axis = {"axis": 1} if input.ndim > 2 else {}
-    options = _given(
-        class_weight=(weight, None),
-        ignore_index=(ignore_index, -100),
-        label_smoothing=(label_smoothing, 0.0),
-        sample_weight=(sample_weight, None),
-        z_loss=(z_loss, 0.0),
-        logit_scale=(logit_scale, 1.0),
-        logit_softcap=(logit_softcap, None),
-    )
-    return _call(fl.cross_entropy, input, target, reduction, **axis, **options)
+    options: dict[str, Any] = {"axis": 1} if input.ndim > 2 else {}
+    # One by one: small calls notice.
+    if weight is not None:
+        options["class_weight"] = weight
+    if ignore_index != -100:
+        options["ignore_index"] = ignore_index
+    if label_smoothing != 0.0:
+        options["label_smoothing"] = label_smoothing
+    if z_loss != 0.0:
+        options["z_loss"] = z_loss
+    if logit_scale != 1.0:
+        options["logit_scale"] = logit_scale
+    if logit_softcap is not None:
+        options["logit_softcap"] = logit_softcap
+    return _call(fl.cross_entropy, input, target, reduction, sample_weight, options)
 
 
 def nll_loss(
@@ -123,7 +129,7 @@ def binary_cross_entropy(
     mean's divisor. Targets outside [0, 1] are refused.
     """
     refuse_deprecated(size_average, reduce)
-    return _rescaled(fl.binary_cross_entropy, input, target, weight, reduction)
+    return _rescaled(fl.binary_cross_entropy, input, target, weight, reduction, {})
 
 
 def binary_cross_entropy_with_logits(
@@ -144,9 +150,7 @@ def binary_cross_entropy_with_logits(
     """
     refuse_deprecated(size_average, reduce)
     options = _given(pos_weight=(pos_weight, None), label_smoothing=(label_smoothing, 0.0))
-    return _rescaled(
-        fl.binary_cross_entropy_with_logits, input, target, weight, reduction, **options
-    )
+    return _rescaled(fl.binary_cross_entropy_with_logits, input, target, weight, reduction, options)
 
 
 def mse_loss(
@@ -166,8 +170,7 @@ def mse_loss(
         raise ValueError(
             f"weight has the shape {weight.shape}, expected the input's, {input.shape}"
         )
-    options = _given(sample_weight=(weight, None))
-    return _call(fl.mse, input, target, reduction, half=False, **options)
+    return _call(fl.mse, input, target, reduction, weight, {"half": False})
 
 
 def hinge_embedding_loss(
@@ -180,7 +183,7 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """x where y = 1, max(0, margin - x) where y = -1, as in `torch.nn.functional`."""
     refuse_deprecated(size_average, reduce)
-    return _call(hinge_embedding, input, target, reduction, margin=margin)
+    return _call(hinge_embedding, input, target, reduction, None, {"margin": margin})
 
 
 def soft_margin_loss(
@@ -192,7 +195,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + exp(-y z)), as `torch.nn.functional.soft_margin_loss`, for every finite z."""
     refuse_deprecated(size_average, reduce)
-    return _call(soft_margin, input, target, reduction)
+    return _call(soft_margin, input, target, reduction, None, {})
 
 
 def hinge(
@@ -205,10 +208,8 @@ def hinge(
     reduction: str = "mean",
 ) -> Tensor:
     """Hinge loss max(0, margin - y p) of labels -1 and +1; see `fastloss.hinge`."""
-    options = _given(
-        margin=(margin, 1.0), squared=(squared, False), sample_weight=(sample_weight, None)
-    )
-    return _call(fl.hinge, input, target, reduction, **options)
+    options = _given(margin=(margin, 1.0), squared=(squared, False))
+    return _call(fl.hinge, input, target, reduction, sample_weight, options)
 
 
 # --- what they share ---------------------------------------------------------------------
@@ -228,20 +229,35 @@ def _given(**options: tuple[Any, Any]) -> dict[str, Any]:
     return {name: value for name, (value, default) in options.items() if value is not default}
 
 
-def _call(loss: Loss, input: Tensor, target: Tensor, reduction: str, **options: Any) -> Tensor:
+def _call(
+    loss: Loss,
+    input: Tensor,
+    target: Tensor,
+    reduction: str,
+    sample_weight: Tensor | None,
+    options: dict[str, Any],
+) -> Tensor:
     """Return the loss in PyTorch's dtype."""
-    result: Tensor = loss(input, target, reduction=reduction, **options)
-    if result.dtype == input.dtype or torch.is_autocast_enabled(input.device.type):
+    result: Tensor
+    result, _, _ = evaluate(
+        loss.spec, Want.LOSS, input, target, sample_weight, reduction, None, None, options
+    )
+    if result.dtype is input.dtype or torch.is_autocast_enabled(input.device.type):
         return result
     return result.to(input.dtype)
 
 
 def _rescaled(
-    loss: Loss, input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, **options: Any
+    loss: Loss,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    options: dict[str, Any],
 ) -> Tensor:
     """Return a loss whose weights do not enter the mean's divisor."""
     if weight is None or input.numel() == 0:
-        return _call(loss, input, target, reduction, **options)
+        return _call(loss, input, target, reduction, None, options)
     if reduction == "mean":
         reduction, weight = "sum", weight / input.numel()
-    return _call(loss, input, target, reduction, sample_weight=weight, **options)
+    return _call(loss, input, target, reduction, weight, options)

@@ -1,4 +1,4 @@
-"""Which way a call on tensors goes: eager autograd, an operator, or `torch.func`."""
+"""Calls on tensors that PyTorch traces or transforms: by an operator, or by `torch.func`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastloss.arrays.torch import is_traced, is_transformed
+from fastloss.arrays.torch import is_transformed
 from fastloss.spec import Spec, Want
 from fastloss.torch import operators
 from fastloss.torch.call import Call, Tensor, name_of
-from fastloss.torch.eager import eager_loss
+from fastloss.torch.eager import refuse_other_gradients
 from fastloss.torch.transforms import transformed_loss
 
 
@@ -27,13 +27,9 @@ def evaluate(
     out: Any,
     options: Mapping[str, Any],
 ) -> tuple[Any, Any, Any]:
-    """Return (loss, gradient, hessian) of a call that PyTorch has to see."""
+    """Return (loss, gradient, hessian) of a call that PyTorch traces or transforms."""
     if want is Want.LOSS and torch.is_grad_enabled():
-        _refuse_other_gradients(spec, targets, sample_weight, options)
-    transformed = is_transformed()
-    if not transformed and not is_traced(predictions):
-        loss = eager_loss(predictions, targets, sample_weight, spec, reduction, options)
-        return loss, None, None
+        refuse_other_gradients(spec, targets, sample_weight, options)
     if want.hess or out is not None:
         raise NotImplementedError(
             f"{spec.name}: grad_and_hess and out= are not offered inside torch.compile, "
@@ -43,11 +39,11 @@ def evaluate(
     plain = {k: v for k, v in options.items() if k not in arrays}
     call = Call(name_of(spec), reduction, plain, tuple(arrays))
     tensors = [_as_tensor(t) for t in (predictions, targets, sample_weight, *arrays.values())]
-    return _through_operators(call, want, tensors, grad_output, transformed)
+    return _through_operators(call, want, tensors, grad_output)
 
 
 def _through_operators(
-    call: Call, want: Want, tensors: list[Any], grad_output: Any, transformed: bool
+    call: Call, want: Want, tensors: list[Any], grad_output: Any
 ) -> tuple[Any, Any, Any]:
     p, t, w, *arrays = tensors
     text = call.text()
@@ -56,7 +52,7 @@ def _through_operators(
         loss = operators.value(p, t, w, arrays, text)
         upstream = torch.as_tensor(1.0 if grad_output is None else grad_output)
         return loss, operators.grad(upstream, p, t, w, arrays, text), None
-    if transformed:
+    if is_transformed():
         return transformed_loss(call, p, t, w, *arrays), None, None
     keeps = p.requires_grad and torch.is_grad_enabled() and p.dtype != torch.float16
     if keeps:
@@ -66,16 +62,3 @@ def _through_operators(
 
 def _as_tensor(value: Any) -> Any:
     return value if value is None or isinstance(value, Tensor) else torch.as_tensor(value)
-
-
-def _refuse_other_gradients(
-    spec: Spec, targets: Any, sample_weight: Any, options: Mapping[str, Any]
-) -> None:
-    """Refuse to be silently constant in what is not differentiated."""
-    others = {"targets": targets, "sample_weight": sample_weight, **options}
-    for name, value in others.items():
-        if isinstance(value, Tensor) and value.requires_grad:
-            raise NotImplementedError(
-                f"{spec.name}: {name} requires grad, but only predictions are differentiated; "
-                f"pass {name}.detach(), or use torch.nn.functional's loss"
-            )

@@ -199,6 +199,29 @@ def test_out_must_not_overlap_the_predictions_half():
     )
 
 
+def test_overlap_is_looked_for_in_every_call():
+    """What is kept from call to call knows shapes and strides, not where the arrays lie."""
+    memory, zeros = np.zeros(48), np.zeros(16)
+    middle = memory[16:32]
+    for start in (0, 16, 32):
+        fl.mse.grad(middle, zeros, out=memory[start:][:16])
+    for start in (1, 15, 17, 31):
+        out = memory[start:][:16]
+        refused(ValueError, ["out", "memory"], fl.mse.grad, middle, zeros, out=out)
+        refused(ValueError, ["out", "target"], fl.mse.grad, zeros, middle, out=out)
+
+
+def test_out_between_the_predictions():
+    """No element is shared, though one range of memory holds both."""
+    memory = np.linspace(0.0, 1.0, 24)
+    predictions, out = memory[::2], memory[1::2]
+    expected = predictions.copy()
+    grad = fl.mse.grad(predictions, np.zeros(12), out=out, reduction="sum")
+    assert grad is out
+    np.testing.assert_array_equal(grad, expected)
+    np.testing.assert_array_equal(predictions, expected)
+
+
 def test_out_must_not_overlap_itself():
     row = np.zeros((1, 3))
     out = np.lib.stride_tricks.as_strided(row, (4, 3), (0, 8))
