@@ -49,12 +49,16 @@ class ClassVariant(NamedTuple):
 
 
 class RowVariant(NamedTuple):
-    """Of the kernels of a `RowSpec`. `soft`: targets are vectors, of dtype `targets`."""
+    """Of the kernels of a `RowSpec`.
+
+    `soft`: targets are vectors, of dtype `targets`. `rows`: as in `ClassVariant`.
+    """
 
     predictions: str
     targets: str
     soft: bool
     outputs: Outputs
+    rows: bool = False
 
 
 def class_variant(
@@ -66,7 +70,7 @@ def class_variant(
     rows: bool = False,
 ) -> ClassVariant:
     """Return what the kernels of a cross-entropy on these arrays are compiled for."""
-    row = row_variant(operands, outputs)
+    row = row_variant(operands, outputs, rows)
     mass = row.soft or smoothing > 0.0
     class_weight = mass and "class_weight" in operands.array_options
     return ClassVariant(
@@ -74,9 +78,9 @@ def class_variant(
     )
 
 
-def row_variant(operands: Operands, outputs: Outputs) -> RowVariant:
+def row_variant(operands: Operands, outputs: Outputs, rows: bool = False) -> RowVariant:
     """Return what the kernels of a `RowSpec` on these arrays are compiled for."""
     targets = name_of(operands.targets.dtype)
     soft = targets in FLOATS
     predictions = name_of(operands.predictions.dtype)
-    return RowVariant(predictions, targets if soft else "float32", soft, outputs)
+    return RowVariant(predictions, targets if soft else "float32", soft, outputs, rows)

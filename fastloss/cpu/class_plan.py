@@ -9,7 +9,13 @@ import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float, class_axis
-from fastloss.cpu import probabilities, row_losses, softmax_lanes, softmax_rows
+from fastloss.cpu import (
+    probabilities,
+    row_lanes,
+    row_losses,
+    softmax_lanes,
+    softmax_rows,
+)
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import DATA_CELL, NO_CELL, CpuPlan, cell_of, packers
@@ -21,6 +27,7 @@ from fastloss.variant import class_variant, row_variant
 
 #: Rows shorter than this do not fill vectors: run across the examples instead.
 LANES_BELOW = 64
+ROW_LANES_BELOW = 64
 
 _FLOAT64 = np.dtype(np.float64)
 _pack_addresses, _pack_rest = packers(ClassCall, ARRAYS)
@@ -65,14 +72,14 @@ class ClassPlan(CpuPlan):
             self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
             for shape, strides, itemsize in of_examples
         ]
+        without_gaps = in_rows and all(
+            layout_record(shape, strides, itemsize * classes) is None
+            for shape, strides, itemsize in of_examples
+        )
+        rows = family in (softmax_lanes, row_lanes) and without_gaps
         if isinstance(spec, RowSpec):
-            self.compute = row_losses.compute_kernel(spec, row_variant(operands, self.outputs))
+            self.compute = family.compute_kernel(spec, row_variant(operands, self.outputs, rows))
         else:
-            without_gaps = in_rows and all(
-                layout_record(shape, strides, itemsize * classes) is None
-                for shape, strides, itemsize in of_examples
-            )
-            rows = family is softmax_lanes and without_gaps
             link = link_of(scale, cap)
             self.compute = family.compute_kernel(
                 class_variant(operands, smoothing, link, self.outputs, self.weighted, rows)
@@ -83,7 +90,7 @@ class ClassPlan(CpuPlan):
         self.values = np.array(
             [options.get(option.name, 1.0) for option in spec.parameters], self.real
         )
-        self.lanes = softmax_lanes.lanes_per_tile(classes)
+        self.lanes = family.lanes_per_tile(classes) if family.ACROSS_EXAMPLES else 0
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
         x_layout, t_layout, g_layout, h_layout = self.layouts
@@ -162,7 +169,7 @@ class ClassPlan(CpuPlan):
 def choose_family(spec: ClassSpec, classes: int, in_rows: bool) -> Any:
     """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
     if not isinstance(spec, CrossEntropySpec):
-        return row_losses
+        return row_losses if in_rows and classes >= ROW_LANES_BELOW else row_lanes
     if not spec.from_logits:
         return probabilities
     return softmax_rows if in_rows and classes >= LANES_BELOW else softmax_lanes
