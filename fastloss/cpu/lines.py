@@ -75,5 +75,3 @@ def read_lines(typingctx, lines, first, lane, likes, zero):
         return context.make_tuple(builder, kind, entries)
 
     return kind(lines, first, lane, likes, zero), codegen
-
-

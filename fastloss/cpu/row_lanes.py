@@ -19,7 +19,7 @@ from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk
 from fastloss.cpu.ir import allocate, least, load_tuple, release, running_max, running_sum
 from fastloss.cpu.lines import STEP, read_line, read_lines, write_line
-from fastloss.cpu.memory import STORAGE, load_float64, load_int64, transfers_of_a_kernel
+from fastloss.cpu.memory import STORAGE, load_int64, transfers_of_a_kernel
 from fastloss.cpu.tiles import examples_per_chunk, lanes_per_tile, make_read, make_write
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline
@@ -69,10 +69,10 @@ def compute_kernel(spec: RowSpec, variant: RowVariant) -> Kernel:
 
 def _make(spec: RowSpec, variant: RowVariant) -> Callable[..., Any]:
     real = real_dtype(variant.predictions).type
-    size, _, _, peek, poke = STORAGE[real.__name__]
-    index = np.int32 if size == 4 else np.int64
+    size, _, _, peek, _ = STORAGE[real.__name__]
+    index = _index_of(real)
     SOFT = variant.soft
-    LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
+    LOSS, GRAD, HESS, _ = variant.outputs
     transfers = transfers_of_a_kernel()
     x_transfers = transfers(STORAGE[variant.predictions].itemsize)
     read_x = make_read(variant.predictions, real, x_transfers, variant.rows)
@@ -265,7 +265,7 @@ def _make_rounds(spec: RowSpec, variant: RowVariant) -> tuple[Step, tuple[Any, .
     return _in_turn(steps), likes
 
 
-def _in_turn(steps: Iterable[Step]) -> Step:
+def _in_turn(steps: Iterable[Step]) -> Any:
     """Make one step of several."""
 
     @inline
@@ -395,7 +395,7 @@ def _beside(others: Any, derived: Derived, line: int, variant: RowVariant) -> An
 
 
 def _make_derived(write: Any, variant: RowVariant, likes: tuple[Any, ...]) -> Any:
-    """Make the step that computes numbers made of the row: in one loop, they have much in common."""
+    """Make the step that computes numbers made of the row, in one loop: they share much."""
     row_of = _row_reader(likes, real_dtype(variant.predictions).type)
 
     @register_jitable

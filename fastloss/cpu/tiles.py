@@ -6,7 +6,6 @@ images have it, all lines compete for the same few sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from numba.extending import register_jitable
@@ -35,7 +34,7 @@ def examples_per_chunk(classes: int) -> int:
     return lanes * max(1, CHUNK // (classes * lanes))
 
 
-def make_read(dtype: str, real: Any, transfers: Transfers, rows: bool) -> Callable[..., Any]:
+def make_read(dtype: str, real: Any, transfers: Transfers, rows: bool) -> Any:
     """Make the function that brings a tile of an array of `dtype` into scratch memory.
 
     `rows`: the classes of an example lie one after the other, and the examples do.
@@ -61,7 +60,7 @@ def make_read(dtype: str, real: Any, transfers: Transfers, rows: bool) -> Callab
     return read
 
 
-def make_write(dtype: str, transfers: Transfers, rows: bool) -> Callable[..., Any]:
+def make_write(dtype: str, transfers: Transfers, rows: bool) -> Any:
     """Make the function that brings a tile from scratch memory to an array of `dtype`."""
     _, _, store, *_ = STORAGE[dtype]
     peek = STORAGE[real_dtype(dtype).name].peek
