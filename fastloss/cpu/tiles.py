@@ -12,6 +12,7 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.lines import MAX_LANES
 from fastloss.cpu.memory import STORAGE, Transfers
+from fastloss.cpu.transpose import make_transposition
 from fastloss.dtypes import real_dtype
 
 #: Predictions of one tile.
@@ -40,13 +41,18 @@ def make_read(dtype: str, real: Any, transfers: Transfers, rows: bool) -> Any:
     `rows`: the classes of an example lie one after the other, and the examples do.
     """
     load = STORAGE[dtype].load
-    poke = STORAGE[real.__name__].poke
+    size, *_, poke = STORAGE[real.__name__]
     fetch = transfers.fetch
-    ROWS = rows
+    ROWS, AS_IT_IS = rows, dtype == real.__name__
+    transposed = make_transposition(real.__name__)
 
     @register_jitable
     def read(array, step, layout, classes, start, m, tile, row, buffer):
         if ROWS:
+            if AS_IT_IS:
+                line = classes * size
+                if transposed(array + start * line, line, m, classes, tile, row):
+                    return
             for lane in range(m):
                 first = (start + lane) * classes
                 for c in range(classes):
@@ -63,13 +69,19 @@ def make_read(dtype: str, real: Any, transfers: Transfers, rows: bool) -> Any:
 def make_write(dtype: str, transfers: Transfers, rows: bool) -> Any:
     """Make the function that brings a tile from scratch memory to an array of `dtype`."""
     _, _, store, *_ = STORAGE[dtype]
-    peek = STORAGE[real_dtype(dtype).name].peek
+    real = real_dtype(dtype).name
+    size, _, _, peek, _ = STORAGE[real]
     _, place, deliver, *_ = transfers
-    ROWS = rows
+    ROWS, AS_IT_IS = rows, dtype == real
+    transposed = make_transposition(real)
 
     @register_jitable
     def write(array, step, layout, classes, start, m, tile, row, buffer):
         if ROWS:
+            if AS_IT_IS:
+                line = classes * size
+                if transposed(tile, row, classes, m, array + start * line, line):
+                    return
             for lane in range(m):
                 first = (start + lane) * classes
                 for c in range(classes):
