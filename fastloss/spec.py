@@ -102,6 +102,11 @@ class CrossEntropySpec(ClassSpec):
     from_logits: bool
 
 
+#: The formulas of a `RowSpec` that may read a result of its rounds.
+Role = Literal["value", "grad", "hess"]
+ROLES: tuple[Role, ...] = ("value", "grad", "hess")
+
+
 @dataclass(frozen=True, eq=False)
 class Reduction:
     """A number made of all classes of an example.
@@ -109,11 +114,24 @@ class Reduction:
     `term(z, t, c, row, *options)` is computed for every class: z is its prediction, t its
     target (for class indices 1 or 0: whether it is the one), c its number; see `RowSpec` for
     `row`. "sum" and "max" are those of the terms, "first" is the first class whose term is true
-    (the number of classes if there is none).
+    (the number of classes if there is none). `roles` are the formulas that need it: where a
+    call asks for none of them, anything may stand in its place.
     """
 
     operation: Literal["sum", "max", "first"]
     term: Formula
+    roles: tuple[Role, ...] = ROLES
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """A number made of the `row` alone, by formula(row, *options), once for all classes.
+
+    `roles` are the formulas that need it, as for a `Reduction`.
+    """
+
+    formula: Formula
+    roles: tuple[Role, ...] = ROLES
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +144,15 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """Reductions that see the same `row`; an `Entry` is read, and stands among their results.
+    """Reductions that see the same `row`.
+
+    An `Entry` is read, a `Derived` computed, and both stand among the results.
 
     With `again(before, after)`, a formula of what they were and what they became, they are
     computed until it says no; the terms then see their own former results, at first 0.
     """
 
-    reductions: tuple[Reduction | Entry, ...]
+    reductions: tuple[Reduction | Entry | Derived, ...]
     again: Formula | None = None
 
 

@@ -48,12 +48,17 @@ class ClassVariant(NamedTuple):
 
 
 class RowVariant(NamedTuple):
-    """Of the kernels of a `RowSpec`. `soft`: targets are vectors, of dtype `targets`."""
+    """Of the kernels of a `RowSpec`.
+
+    `soft`: targets are vectors, of dtype `targets`. `rows`: all arrays over the classes are rows,
+    one after the other (a target may leave that to its run time).
+    """
 
     predictions: str
     targets: str
     soft: bool
     outputs: Outputs
+    rows: bool = False
 
 
 def class_variant(
@@ -72,9 +77,9 @@ def class_variant(
     )
 
 
-def row_variant(operands: Operands, outputs: Outputs) -> RowVariant:
+def row_variant(operands: Operands, outputs: Outputs, rows: bool = False) -> RowVariant:
     """Return what the kernels of a `RowSpec` on these arrays are compiled for."""
     targets = name_of(operands.targets.dtype)
     soft = targets in FLOATS
     predictions = name_of(operands.predictions.dtype)
-    return RowVariant(predictions, targets if soft else "float32", soft, outputs)
+    return RowVariant(predictions, targets if soft else "float32", soft, outputs, rows)

@@ -135,6 +135,7 @@ CASES = (
     Case("multi_margin", (65536, 10)),
     Case("focal_cross_entropy", (4096, 1000)),
     Case("focal_cross_entropy", (65536, 10)),
+    Case("focal_cross_entropy", (8, 21, 256, 256)),
     Case("generalized_cross_entropy", (4096, 1000)),
     Case("generalized_cross_entropy", (65536, 10)),
     Case("sparsemax", (4096, 1000)),

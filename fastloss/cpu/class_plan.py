@@ -9,7 +9,14 @@ import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float, class_axis
-from fastloss.cpu import probabilities, row_losses, softmax_flat, softmax_lanes, softmax_rows
+from fastloss.cpu import (
+    probabilities,
+    row_lanes,
+    row_losses,
+    softmax_flat,
+    softmax_lanes,
+    softmax_rows,
+)
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
@@ -19,9 +26,12 @@ from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpec
 from fastloss.variant import class_variant, row_variant
 
-#: Rows shorter than this are not worth what is done once for each of them, first without gaps
-#: between the rows, then with gaps.
-SHORT_BELOW, SHORT_BELOW_WITH_GAPS = 160, 32
+#: Rows shorter than this are not worth what is done once for each of them: for softmax without
+#: gaps between the rows, and with gaps; for a `RowSpec`.
+SHORT_BELOW, SHORT_BELOW_WITH_GAPS, SHORT_BELOW_OF_FORMULAS = 160, 32, 64
+
+#: Rows from this on are gathered one by one: a tile of them would leave the caches.
+LONG_FROM = 8192
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -82,7 +92,8 @@ class ClassPlan(CpuPlan):
             for shape, strides, itemsize in of_examples
         ]
         if isinstance(spec, RowSpec):
-            self.compute = row_losses.compute_kernel(spec, row_variant(operands, self.outputs))
+            rows = without_gaps and family is row_lanes
+            self.compute = family.compute_kernel(spec, row_variant(operands, self.outputs, rows))
         else:
             link = link_of(scale, cap)
             self.compute = family.compute_kernel(
@@ -155,7 +166,8 @@ class ClassPlan(CpuPlan):
 def choose_family(spec: ClassSpec, classes: int, in_rows: bool, without_gaps: bool) -> Any:
     """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
     if not isinstance(spec, CrossEntropySpec):
-        return row_losses
+        by_rows = classes >= (SHORT_BELOW_OF_FORMULAS if in_rows else LONG_FROM)
+        return row_losses if by_rows else row_lanes
     if not spec.from_logits:
         return probabilities
     if in_rows and classes >= (SHORT_BELOW if without_gaps else SHORT_BELOW_WITH_GAPS):

@@ -20,7 +20,7 @@ from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, examples_per_chunk, make_r
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline
 from fastloss.labels import label_of
-from fastloss.spec import Entry, Reduction, Round, RowSpec
+from fastloss.spec import Derived, Entry, Reduction, Round, RowSpec
 from fastloss.variant import RowVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_chunk"]
@@ -112,6 +112,8 @@ def _make_round(round_: Round, variant: RowVariant, target: Callable[..., Any]) 
     for reduction in round_.reductions:
         if isinstance(reduction, Entry):
             results = _beside(results, _make_entry(reduction, variant, target))
+        elif isinstance(reduction, Derived):
+            results = _beside(results, _make_derived(reduction, variant))
         else:
             results = _beside(results, _make_reduction(reduction, variant, target))
     if round_.again is None:
@@ -166,6 +168,17 @@ def _make_entry(entry: Entry, variant: RowVariant, target: Callable[..., Any]) -
         return target(t, C, y)
 
     return inline(prediction if entry.of == "prediction" else target_of)
+
+
+def _make_derived(derived: Derived, variant: RowVariant) -> Any:
+    """Make the function (x, t, y, classes, row, options) -> the number made of the row."""
+    real = real_dtype(variant.predictions).type
+    formula = inline(derived.formula)
+
+    def of_row(x, t, y, classes, row, options):
+        return real(formula(row, *options))
+
+    return inline(of_row)
 
 
 def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[..., Any]) -> Any:

@@ -23,7 +23,7 @@ from fastloss.cuda.variant import Mapping, RowVariant
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, maximum
 from fastloss.labels import label_of
-from fastloss.spec import Entry, Reduction, Round, RowSpec
+from fastloss.spec import Derived, Entry, Reduction, Round, RowSpec
 
 
 @functools.cache
@@ -131,6 +131,8 @@ def _make_round(round_: Round, variant: RowVariant, mapping: Mapping) -> Any:
     for reduction in round_.reductions:
         if isinstance(reduction, Entry):
             results = _beside(results, _make_entry(reduction, variant))
+        elif isinstance(reduction, Derived):
+            results = _beside(results, _make_derived(reduction, variant))
         else:
             results = _beside(results, _make_reduction(reduction, variant, mapping))
     if round_.again is None:
@@ -243,6 +245,18 @@ def _make_entry(entry: Entry, variant: RowVariant) -> Any:
         return real(1) if y == C else real(0)
 
     return read
+
+
+def _make_derived(derived: Derived, variant: RowVariant) -> Any:
+    """Make the function that computes a number made of the row; every thread does."""
+    real: Any = real_dtype(variant.predictions).type
+    formula = inline(derived.formula)
+
+    @inline
+    def of_row(call, x, t, n, lane, y, board, row, options):
+        return real(formula(row, *options))
+
+    return of_row
 
 
 def _make_reduction(reduction: Reduction, variant: RowVariant, mapping: Mapping) -> Any:

@@ -10,7 +10,7 @@ from fastloss.loss import Loss, register
 from fastloss.losses.classification import AXIS, CLASS_WEIGHT, IGNORE_INDEX, INDICES_DOC, SCORES_DOC
 from fastloss.losses.describe import INDEX_ERRORS, OF_CLASSES
 from fastloss.losses.pieces import inside_margin
-from fastloss.spec import Option, Reduction, Round, RowSpec
+from fastloss.spec import Derived, Option, Reduction, Round, RowSpec
 
 __all__ = ["multi_margin", "multiclass_hinge", "sparsemax"]
 
@@ -52,7 +52,7 @@ multiclass_hinge = register(
             vectors=False,
             rounds=(
                 Round((Reduction("max", rival_score),)),
-                Round((Reduction("first", is_rival),)),
+                Round((Reduction("first", is_rival, ("grad",)),)),
             ),
             value=multiclass_hinge_value,
             grad=multiclass_hinge_grad,
@@ -161,9 +161,9 @@ multi_margin = register(
             rounds=(
                 Round(
                     (
-                        Reduction("sum", violation_value),
-                        Reduction("sum", violation_slope),
-                        Reduction("sum", violation_curvature),
+                        Reduction("sum", violation_value, ("value",)),
+                        Reduction("sum", violation_slope, ("grad",)),
+                        Reduction("sum", violation_curvature, ("hess",)),
                     )
                 ),
             ),
@@ -258,7 +258,7 @@ def support_shrinks(before, after):
 
 @inline
 def sparse_probability(z, row):
-    p = z - row[2] - sparse_threshold(row)
+    p = z - row[2] - row[5]
     return p if not p < const(0.0, p) else const(0.0, p)
 
 
@@ -271,7 +271,7 @@ def sparsemax_term(z, t, c, row):
 
 
 def sparsemax_value(row):
-    return row[5]
+    return row[6]
 
 
 def sparsemax_grad(z, t, c, row):
@@ -296,7 +296,8 @@ sparsemax = register(
                     (Reduction("sum", support_score), Reduction("sum", support_member)),
                     again=support_shrinks,
                 ),
-                Round((Reduction("sum", sparsemax_term),)),
+                Round((Derived(sparse_threshold),)),
+                Round((Reduction("sum", sparsemax_term, ("value",)),)),
             ),
             value=sparsemax_value,
             grad=sparsemax_grad,

@@ -16,7 +16,7 @@ from fastloss.loss import Loss, register
 from fastloss.losses.class_margins import no_curvature
 from fastloss.losses.classification import AXIS, CLASS_WEIGHT, IGNORE_INDEX, INDICES_DOC, LOGITS_DOC
 from fastloss.losses.describe import INDEX_ERRORS, OF_CLASSES
-from fastloss.spec import Option, Reduction, Round, RowSpec
+from fastloss.spec import Derived, Formula, Option, Reduction, Role, Round, RowSpec
 
 __all__ = ["focal_cross_entropy", "generalized_cross_entropy", "nll"]
 
@@ -85,6 +85,7 @@ nll = register(
 
 
 # --- what focal loss and generalised cross-entropy share --------------------------------
+# Their rows: (classes, z_y, m, rest, loss, 1 / (e_y + rest), u, B, p, and for focal loss K u).
 
 
 def logit(z, t, c, row, *options):
@@ -99,7 +100,7 @@ def other_exponential(z, t, c, row, *options):
 @inline
 def of_target(row):
     """(log p, p, u) of the target, each with all its digits."""
-    _, z_y, m, rest = row
+    z_y, m, rest = row[1], row[2], row[3]
     shifted = z_y - m
     e = exp_normal(shifted)
     total = e + rest
@@ -109,30 +110,63 @@ def of_target(row):
     return shifted - spread, p, divide(rest, total)
 
 
-@inline
-def of_class(z, row):
-    """p_c."""
-    _, z_y, m, rest = row
-    return divide(exp_normal(z - m), exp_normal(z_y - m) + rest)
+def share_of_one(row, *options):
+    """1 / (e_y + rest)."""
+    return divide(const(1.0, row[2]), exp_normal(row[1] - row[2]) + row[3])
+
+
+def left(row, *options):
+    """u."""
+    return of_target(row)[2]
+
+
+def probability(row, *options):
+    """p."""
+    return of_target(row)[1]
+
+
+def loss_of(row, *options):
+    return row[4]
 
 
 @inline
-def distance(z, t, u, row):
+def distance(z, t, row):
     """d_c = [c == y] - p_c."""
-    return -of_class(z, row) if t == const(0.0, t) else u
+    other = -exp_normal(z - row[2]) * row[5]
+    return other if t == const(0.0, t) else row[6]
 
 
 @inline
-def spread_curvature(z, t, p, u, row):
+def spread_curvature(z, t, row):
     """p_c (1 - p_c)."""
-    p_c = of_class(z, row)
-    return p_c * (const(1.0, z) - p_c) if t == const(0.0, t) else p * u
+    p_c = exp_normal(z - row[2]) * row[5]
+    return p_c * (const(1.0, z) - p_c) if t == const(0.0, t) else row[8] * row[6]
 
 
-_SOFTMAX = (
-    Round((Reduction("max", logit),)),
-    Round((Reduction("sum", other_exponential),)),
-)
+def slope_by_distance(z, t, c, row, *options):
+    """B d_c."""
+    return row[7] * distance(z, t, row)
+
+
+_DERIVATIVES: tuple[Role, ...] = ("grad", "hess")
+
+
+def _rounds(loss: Formula, slope: Formula, *more: Derived) -> tuple[Round, ...]:
+    """Return the rounds of a loss with these formulas of its row."""
+    return (
+        Round((Reduction("max", logit),)),
+        Round((Reduction("sum", other_exponential),)),
+        Round(
+            (
+                Derived(loss, ("value",)),
+                Derived(share_of_one, _DERIVATIVES),
+                Derived(left, _DERIVATIVES),
+                Derived(slope, _DERIVATIVES),
+                Derived(probability, ("hess",)),
+                *more,
+            )
+        ),
+    )
 
 
 # --- focal loss -------------------------------------------------------------------------
@@ -157,32 +191,30 @@ def times_log(p, x):
     return p * x if p != const(0.0, p) else p
 
 
-def focal_value(row, gamma, alpha):
+def focal_loss(row, gamma, alpha):
     log_p, _, u = of_target(row)
     return -alpha * (focus(u, gamma) * log_p)
 
 
-@inline
-def focal_slope(log_p, p, u, gamma):
-    """B = p f'(p)."""
-    return focus(u, gamma) * (gamma * times_log(p, log_by_rest(log_p, u)) - const(1.0, p))
-
-
-def focal_grad(z, t, c, row, gamma, alpha):
+def focal_slope(row, gamma, alpha):
     log_p, p, u = of_target(row)
-    return alpha * focal_slope(log_p, p, u, gamma) * distance(z, t, u, row)
+    bracket = gamma * times_log(p, log_by_rest(log_p, u)) - const(1.0, p)
+    return alpha * (focus(u, gamma) * bracket)
+
+
+def focal_bend(row, gamma, alpha):
+    log_p, p, u = of_target(row)
+    one = const(1.0, u)
+    bend = times_log(p, log_p + const(2.0, u) - (gamma - one) * p * log_by_rest(log_p, u))
+    return alpha * (gamma * focus(u, gamma) * bend)
 
 
 def focal_hess(z, t, c, row, gamma, alpha):
-    log_p, p, u = of_target(row)
-    one = const(1.0, z)
-    d = distance(z, t, u, row)
-    # K d^2 with K = bend / u: d is at most u in size.
-    bend = times_log(p, log_p + const(2.0, z) - (gamma - one) * p * log_by_rest(log_p, u))
-    bend = gamma * focus(u, gamma) * bend
+    u = row[6]
+    # K d^2 = (K u) d (d / u): d is at most u in size.
+    d = distance(z, t, row)
     share = divide(d, u) if u != const(0.0, u) else const(0.0, u)
-    curvature = focal_slope(log_p, p, u, gamma) * spread_curvature(z, t, p, u, row)
-    return alpha * (bend * share * d - curvature)
+    return row[9] * share * d - row[7] * spread_curvature(z, t, row)
 
 
 focal_cross_entropy = register(
@@ -197,9 +229,9 @@ focal_cross_entropy = register(
             ),
             vectors=False,
             counts_class_weight=False,
-            rounds=_SOFTMAX,
-            value=focal_value,
-            grad=focal_grad,
+            rounds=_rounds(focal_loss, focal_slope, Derived(focal_bend, ("hess",))),
+            value=loss_of,
+            grad=slope_by_distance,
             hess=focal_hess,
         ),
         rf"""
@@ -247,20 +279,19 @@ focal_cross_entropy = register(
 # --- generalised cross-entropy ----------------------------------------------------------
 
 
-def generalized_value(row, q):
+def generalized_loss(row, q):
     log_p, _, _ = of_target(row)
     return divide(-expm1(q * log_p), q)
 
 
-def generalized_grad(z, t, c, row, q):
-    log_p, _, u = of_target(row)
-    return -exp(q * log_p) * distance(z, t, u, row)
+def generalized_slope(row, q):
+    log_p, _, _ = of_target(row)
+    return -exp(q * log_p)
 
 
 def generalized_hess(z, t, c, row, q):
-    log_p, p, u = of_target(row)
-    d = distance(z, t, u, row)
-    return exp(q * log_p) * (spread_curvature(z, t, p, u, row) - q * d * d)
+    d = distance(z, t, row)
+    return row[7] * (q * d * d - spread_curvature(z, t, row))
 
 
 generalized_cross_entropy = register(
@@ -269,9 +300,9 @@ generalized_cross_entropy = register(
             "generalized_cross_entropy",
             (Option("q", 0.7, number(above=0.0, high=1.0)), IGNORE_INDEX, AXIS),
             vectors=False,
-            rounds=_SOFTMAX,
-            value=generalized_value,
-            grad=generalized_grad,
+            rounds=_rounds(generalized_loss, generalized_slope),
+            value=loss_of,
+            grad=slope_by_distance,
             hess=generalized_hess,
         ),
         rf"""

@@ -8,7 +8,7 @@ from fastloss.loss import Loss, register
 from fastloss.losses.class_margins import no_curvature
 from fastloss.losses.classification import AXIS
 from fastloss.losses.describe import CLASS_ERRORS, OF_CLASSES
-from fastloss.spec import Option, Reduction, Round, RowSpec
+from fastloss.spec import Derived, Option, Reduction, Round, RowSpec
 
 __all__ = ["cosine_distance", "js_divergence", "kl_divergence"]
 
@@ -58,7 +58,7 @@ kl_divergence = register(
             "kl_divergence",
             (LOG_TARGET, AXIS),
             indices=False,
-            rounds=(Round((Reduction("sum", kl_term),)),),
+            rounds=(Round((Reduction("sum", kl_term, ("value",)),)),),
             value=kl_value,
             grad=kl_grad,
             hess=no_curvature,
@@ -174,7 +174,7 @@ js_divergence = register(
             "js_divergence",
             (Option("beta", 0.5, number(0.0, 1.0)), LOG_TARGET, AXIS),
             indices=False,
-            rounds=(Round((Reduction("sum", js_term),)),),
+            rounds=(Round((Reduction("sum", js_term, ("value",)),)),),
             value=js_value,
             grad=js_grad,
             hess=js_hess,
@@ -253,39 +253,43 @@ def product_of_both(z, t, c, row, epsilon):
 
 
 @inline
-def norms(row, epsilon):
-    """(length of the predictions, of the targets, both at least sqrt(epsilon); cosine)."""
-    _, _, of_z, of_t, zz, tt, zt = row
-    least = sqrt(epsilon)
-    length_z = maximum(of_z * sqrt(zz), least)
-    length_t = maximum(of_t * sqrt(tt), least)
-    return length_z, length_t, divide(of_z, length_z) * divide(of_t, length_t) * zt
-
-
-def cosine_value(row, epsilon):
-    _, _, cosine = norms(row, epsilon)
-    return const(1.0, cosine) - cosine
+def length_of_prediction(row, epsilon):
+    """The length of the predictions, at least sqrt(epsilon)."""
+    return maximum(row[2] * sqrt(row[4]), sqrt(epsilon))
 
 
 @inline
-def free(row, epsilon):
+def length_of_target(row, epsilon):
+    return maximum(row[3] * sqrt(row[5]), sqrt(epsilon))
+
+
+def cosine_of(row, epsilon):
+    of_z = divide(row[2], length_of_prediction(row, epsilon))
+    return of_z * divide(row[3], length_of_target(row, epsilon)) * row[6]
+
+
+def cosine_value(row, epsilon):
+    return const(1.0, row[9]) - row[9]
+
+
+def freedom(row, epsilon):
     """1, or 0 where the length of the predictions is held at its least."""
     one = const(1.0, epsilon)
     return one if not row[2] * sqrt(row[4]) < sqrt(epsilon) else const(0.0, epsilon)
 
 
 def cosine_grad(z, t, c, row, epsilon):
-    length_z, length_t, cosine = norms(row, epsilon)
-    held = free(row, epsilon) * cosine * divide(z, length_z)
+    length_z, length_t, cosine = row[7], row[8], row[9]
+    held = row[10] * cosine * divide(z, length_z)
     return divide(held - divide(t, length_t), length_z)
 
 
 def cosine_hess(z, t, c, row, epsilon):
-    length_z, length_t, cosine = norms(row, epsilon)
+    length_z, length_t, cosine = row[7], row[8], row[9]
     x, y = divide(z, length_z), divide(t, length_t)
     three = const(3.0, z)
     bend = (x * y + x * y) + cosine - three * cosine * x * x
-    return free(row, epsilon) * divide(divide(bend, length_z), length_z)
+    return row[10] * divide(divide(bend, length_z), length_z)
 
 
 cosine_distance = register(
@@ -301,6 +305,14 @@ cosine_distance = register(
                         Reduction("sum", square_of_prediction),
                         Reduction("sum", square_of_target),
                         Reduction("sum", product_of_both),
+                    )
+                ),
+                Round(
+                    (
+                        Derived(length_of_prediction),
+                        Derived(length_of_target),
+                        Derived(cosine_of),
+                        Derived(freedom, ("grad", "hess")),
                     )
                 ),
             ),

@@ -35,7 +35,7 @@ multilabel_soft_margin = register(
             "multilabel_soft_margin",
             (AXIS,),
             indices=False,
-            rounds=(Round((Reduction("sum", logistic_term),)),),
+            rounds=(Round((Reduction("sum", logistic_term, ("value",)),)),),
             value=multilabel_value,
             grad=multilabel_grad,
             hess=multilabel_hess,
