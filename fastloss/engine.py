@@ -73,7 +73,7 @@ def compute(
 ) -> tuple[Any, Any, Any]:
     """Return (loss, gradient, hessian), computed at once from what lies in memory."""
     kind = kind_of(predictions, "predictions")
-    scalars: tuple[tuple[str, Any, type], ...]
+    scalars: tuple[tuple[str, Any, Any], ...]
     if (
         type(predictions) is type(targets) is np.ndarray
         and sample_weight is grad_output is None
@@ -226,18 +226,22 @@ def _read_output(device: str, array: Any) -> Array:
 
 def split_options(
     device: str, options: Mapping[str, Any]
-) -> tuple[dict[str, Array], tuple[tuple[str, Any, type], ...]]:
-    """Split the options that were given into arrays and (name, value, type) triples."""
+) -> tuple[dict[str, Array], tuple[tuple[str, Any, Any], ...]]:
+    """Split the options that were given into arrays and (name, value, type) triples.
+
+    The type of a tuple is that of each entry.
+    """
     arrays, scalars = {}, []
     for name, value in options.items():
-        if value is not None and not isinstance(value, (int, float, str)):
+        if value is not None and not isinstance(value, (int, float, str, tuple)):
             array = read_on(device, kind_of(value, name), value, name)
             if array.ndim > 0 or device != CPU:
                 arrays[name] = array
                 continue
             value = checks.as_scalar(array)
         # With its type: 1, 1.0 and True are equal, but not equally good.
-        scalars.append((name, value, type(value)))
+        kind = tuple(map(type, value)) if isinstance(value, tuple) else type(value)
+        scalars.append((name, value, kind))
     return arrays, tuple(scalars)
 
 

@@ -1,4 +1,4 @@
-"""The plan of a loss over the classes of one axis."""
+"""The plan of a loss over the classes of one axis, or over a region of several."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from fastloss.arrays import Array
-from fastloss.checks import as_float, class_axis
+from fastloss.axes import axes_of, without
+from fastloss.checks import as_float
 from fastloss.cpu import probabilities, row_losses, softmax_lanes, softmax_rows
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import DATA_CELL, NO_CELL, CpuPlan, cell_of, packers
 from fastloss.dtypes import FLOATS, name_of
-from fastloss.layouts import layout_record
+from fastloss.layouts import layout_record, one_step, permuted, walk_of
 from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
 from fastloss.variant import class_variant, row_variant
@@ -28,14 +29,14 @@ _NO_WEIGHTS: tuple[int, ...] = (NO_CELL,) * 4
 
 
 class ClassPlan(CpuPlan):
-    """A loss over the classes of one axis."""
+    """A loss over the classes of one axis, or over a region of several."""
 
     def __init__(self, spec: ClassSpec, request: Request, operands: Operands) -> None:
         p, t = operands.predictions, operands.targets
-        axis = class_axis(request, p)
-        super().__init__(request, operands, p.shape[:axis] + p.shape[axis + 1 :])
+        axes = axes_of(spec, request.options, p.shape)
+        super().__init__(request, operands, without(p.shape, axes))
         self.name = spec.name
-        self.classes = classes = p.shape[axis]
+        self.classes = classes = math.prod([p.shape[axis] for axis in axes])
         self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
         options = request.options
         smoothing = options.get("label_smoothing", 0.0)
@@ -54,11 +55,19 @@ class ClassPlan(CpuPlan):
             (a.shape, a.strides, a.itemsize) if a is not None else new
             for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
         ]
-        self.steps = [strides[axis] for _, strides, _ in wholes]
-        in_rows = all(strides[axis] == itemsize for _, strides, itemsize in wholes)
+        # All arrays walk a row alike: as it lies in the predictions' memory.
+        walk = walk_of(p, axes)
+        of_rows = [
+            (permuted(shape, walk), permuted(strides, walk), itemsize)
+            for shape, strides, itemsize in wholes
+        ]
+        steps = [one_step(*row) for row in of_rows]
+        in_rows = all(
+            step == itemsize for step, (_, _, itemsize) in zip(steps, wholes, strict=True)
+        )
         family = choose_family(spec, classes, in_rows)
         of_examples = [
-            (shape[:axis] + shape[axis + 1 :], strides[:axis] + strides[axis + 1 :], itemsize)
+            (without(shape, axes), without(strides, axes), itemsize)
             for shape, strides, itemsize in wholes
         ]
         self.layouts = [
@@ -86,11 +95,10 @@ class ClassPlan(CpuPlan):
         self.lanes = softmax_lanes.lanes_per_tile(classes)
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
-        x_layout, t_layout, g_layout, h_layout = self.layouts
-        x_step, t_step, g_step, h_step = self.steps
+        of_arrays = zip(steps, self.layouts, [self.layout(*row) for row in of_rows], strict=True)
         self.rest_of_record = _pack_rest(
             self.examples, self.classes, self.lanes, self.per_chunk,
-            x_step, x_layout, t_step, t_layout, g_step, g_layout, h_step, h_layout,
+            *[number or 0 for array in of_arrays for number in array],
             self.ignore_index, int(spec.counts_class_weight), int(self.values.ctypes.data),
             *self.numbers,
         )  # fmt: skip

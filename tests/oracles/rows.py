@@ -1,6 +1,6 @@
 """Float64 oracles of the losses over classes that are made of formulas.
 
-Written with the class axis last, over whole arrays; `_over_rows` moves it there and knows of
+Written with the class axis last, over whole arrays; `over_rows` moves it there and knows of
 ignored examples and class weights.
 """
 
@@ -10,7 +10,7 @@ from tests.oracles import elementwise
 from tests.oracles.expected import Expected
 
 
-def _over_rows(compute):
+def over_rows(compute):
     """An oracle out of compute(x, t, **options) -> the six arrays of `Expected`, t being one-hot
     for class indices.
     """
@@ -50,14 +50,14 @@ def _at(x, t):
 # --- margins ----------------------------------------------------------------------------
 
 
-@_over_rows
+@over_rows
 def nll(x, t):
     loss = -_at(x, t)[..., 0]
     zero = np.zeros_like(x)
     return loss, -t, zero, np.abs(loss), t, zero
 
 
-@_over_rows
+@over_rows
 def multiclass_hinge(x, t, margin=1.0):
     own = _at(x, t)
     others = np.where(t == 1, -np.inf, x)
@@ -101,10 +101,10 @@ def _multi_margin(x, t, p=1, margin=1.0):
 
 def multi_margin(x, targets, **options):
     """PyTorch's: a mean is over the examples, whatever the classes weigh."""
-    return _over_rows(_multi_margin)(x, targets, counted=False, **options)
+    return over_rows(_multi_margin)(x, targets, counted=False, **options)
 
 
-@_over_rows
+@over_rows
 def sparsemax(x, t):
     """By sorting, as the paper has it: the support is the longest prefix above its threshold."""
     u = x - x.max(-1, keepdims=True)
@@ -189,12 +189,12 @@ def focal_cross_entropy(x, targets, alpha=1.0, **options):
     """An array of alphas weighs the classes, but not in the mean."""
     weight = None if np.ndim(alpha) == 0 else alpha
     factor = alpha if weight is None else 1.0
-    return _over_rows(_focal)(
+    return over_rows(_focal)(
         x, targets, class_weight=weight, counted=False, alpha=factor, **options
     )
 
 
-@_over_rows
+@over_rows
 def generalized_cross_entropy(x, t, q=0.7):
     def value(p, u, log_p):
         f = -np.expm1(q * log_p) / q
@@ -223,7 +223,7 @@ def _times(p, x):
     return np.where(p == 0, 0.0, p * x)
 
 
-@_over_rows
+@over_rows
 def kl_divergence(x, t, log_target=False):
     p, log_p = _pair(t, log_target)
     size = _times(p, np.abs(log_p) + np.where(np.isfinite(x), np.abs(x), 0.0) + 1.0)
@@ -231,7 +231,7 @@ def kl_divergence(x, t, log_target=False):
     return _times(p, log_p - x).sum(-1), -p, zero, np.abs(size).sum(-1), p, zero
 
 
-@_over_rows
+@over_rows
 def js_divergence(x, t, beta=0.5, log_target=False):
     p, log_p = _pair(t, log_target)
     q = np.exp(x)
@@ -266,7 +266,7 @@ def js_divergence(x, t, beta=0.5, log_target=False):
     )
 
 
-@_over_rows
+@over_rows
 def cosine_distance(x, t, epsilon=0.0):
     zz, tt = (x * x).sum(-1, keepdims=True), (t * t).sum(-1, keepdims=True)
     n, k = np.sqrt(np.maximum(zz, epsilon)), np.sqrt(np.maximum(tt, epsilon))
@@ -287,7 +287,7 @@ def cosine_distance(x, t, epsilon=0.0):
 # --- several labels ---------------------------------------------------------------------
 
 
-@_over_rows
+@over_rows
 def multilabel_soft_margin(x, t):
     width = x.shape[-1]
     right, wrong = elementwise.softplus(-x), elementwise.softplus(x)
