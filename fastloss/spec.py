@@ -73,10 +73,10 @@ class PointwiseSpec:
 class ClassSpec:
     """A loss over the classes of one axis, or over a region of several axes.
 
-    A region is walked as if its elements were classes. `indices`, `vectors`: whether its targets may be class indices, or an array with a number
-    for every class. A weight for each class, where there are any, multiplies the loss of the
-    examples of the class; `counts_class_weight`: a mean divides by them, too. `classes` is the
-    number of classes that the loss is for, None for any.
+    A region is walked as if its elements were classes. `indices`, `vectors`: whether its targets
+    may be class indices, or an array with a number for every class. A weight for each class, where
+    there are any, multiplies the loss of the examples of the class; `counts_class_weight`: a mean
+    divides by them, too. `classes` is the number of classes that the loss is for, None for any.
     """
 
     name: str

@@ -26,9 +26,9 @@ class ClassCall(NamedTuple):
 
     Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
     upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
-    `_row` that of the classes of one, `_step` the bytes from class to class. Class indices (int64), w and u (float64) are rows,
-    with one entry for each example; w and u are missing where neither is given. The addresses
-    come first: all else is the same from call to call.
+    `_row` that of the classes of one, `_step` the bytes from class to class. Class indices
+    (int64), w and u (float64) are rows, with one entry for each example; w and u are missing
+    where neither is given. The addresses come first: all else is the same from call to call.
     """
 
     x: int

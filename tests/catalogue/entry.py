@@ -63,7 +63,11 @@ class Case:
 
     @property
     def function(self):
-        loss = getattr(fl, self.loss.name)
+        return self.function_of(fl)
+
+    def function_of(self, module):
+        """The loss of this name in a module of losses."""
+        loss = getattr(module, self.loss.name)
         return loss if self.loss.axis is None else OnAxis(loss, self.loss.axis)
 
     @property
