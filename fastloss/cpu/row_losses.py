@@ -30,6 +30,9 @@ __all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_chunk"]
 #: precision, the sums of blocks in float64.
 BLOCK = 2048
 
+#: Beyond the number of every class.
+NO_CLASS = 2**62
+
 
 @functools.cache
 def compute_kernel(spec: RowSpec, variant: RowVariant) -> Kernel:
@@ -252,15 +255,19 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[
 
     @inline
     def lowest(classes):
-        return real(-np.inf)
+        # With a zero that LLVM does not see as one: it would skip terms of -inf by a branch.
+        return real(-np.inf), real(classes) * real(0)
 
     @register_jitable
-    def raise_to(found, x, t, y, first, last, row, options):
-        # A zero that LLVM does not see as one: it would skip terms of -inf by a branch.
-        zero = real(last) * real(0)
+    def raise_to(part, x, t, y, first, last, row, options):
+        found, zero = part
         for c in range(first, last):
             found = running_max(found, real(term_of(x, t, y, c, row, options)) + zero)
-        return found
+        return found, zero
+
+    @inline
+    def without_zero(part, x, t, y):
+        return part[0]
 
     @inline
     def beyond(classes):
@@ -269,7 +276,7 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[
     @register_jitable
     def find(found, x, t, y, first, last, row, options):
         for c in range(first, last):
-            found = least(found, c if term_of(x, t, y, c, row, options) else found)
+            found = least(found, c if term_of(x, t, y, c, row, options) else NO_CLASS)
         return found
 
     @inline
@@ -278,6 +285,6 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[
 
     return {
         "sum": Fold(nothing, add, as_real),
-        "max": Fold(lowest, raise_to, as_it_is),
+        "max": Fold(lowest, raise_to, without_zero),
         "first": Fold(beyond, find, as_it_is),
     }[reduction.operation]

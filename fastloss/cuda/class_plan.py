@@ -248,7 +248,7 @@ FEW_EXAMPLES, LONG_EXAMPLE = 256, 2**18
 
 def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapping:
     """Return how threads are laid over the examples; `wide` is decided later."""
-    if not in_rows:
+    if not in_rows and (examples >= FEW_EXAMPLES or classes <= 64 * WARP):
         # Neighbouring threads read neighbouring examples, unless these are too few to go round.
         few = classes > WARP and examples < 256 * WARP
         return Mapping(4 * WARP, WARP if few else 1, False, plain)
