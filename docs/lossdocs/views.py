@@ -174,8 +174,8 @@ def _variants(
     """The options that make a difference one can see: "name = value" and the curves."""
     value, grad = evaluate(x)
     for option in loss.spec.options:
-        # Which classes there are, or whether an array holds logarithms, is not the loss' shape.
-        if option.name in CLASS_OPTIONS or option.name.startswith("log_"):
+        # Which classes there are, or what numbers stand for a probability, is not the loss' shape.
+        if option.name in CLASS_OPTIONS or option.name.startswith(("log_", "from_")):
             continue
         for other in _other_values(option):
             changed = evaluate(x, **{option.name: other})

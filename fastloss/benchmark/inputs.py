@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,10 @@ from fastloss.dtypes import numpy_dtype
 OF_SIGNS = {
     "exponential", "hinge", "modified_huber", "perceptron", "soft_margin", "squared_hinge",
 }  # fmt: skip
+
+
+#: Losses whose predictions are probabilities, each by itself.
+OF_PROBABILITIES = {"binary_cross_entropy", "dice", "jaccard", "tversky"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,11 @@ class Inputs:
     def examples(self) -> int:
         """How many losses the mean is over."""
         size: int = self.predictions.size
-        return size // self.case.shape[1] if self.case.over_classes else size
+        if not self.case.over_classes:
+            return size
+        axis = self.case.axis
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        return size // math.prod(self.case.shape[axis] for axis in axes)
 
 
 def draw(case: Case, threads: int) -> Inputs:
@@ -40,7 +49,7 @@ def draw(case: Case, threads: int) -> Inputs:
     predictions = rng.standard_normal(case.shape, np.float32).astype(dtype)
     if case.loss == "msle":
         predictions = np.abs(predictions)
-    if case.loss == "binary_cross_entropy":
+    if case.loss in OF_PROBABILITIES:
         predictions = rng.uniform(0.01, 0.99, case.shape).astype(dtype)
     targets = _targets(case, rng, dtype)
     return Inputs(case, predictions, targets, np.zeros_like(predictions), threads)
