@@ -144,6 +144,10 @@ def _classes(loss: Loss) -> _Axis:
         case "Vectors":  # on the unit circle, with the derivative along it
             turn = at(sure, lambda x: (np.cos(x), np.sin(x)), lambda x: (-np.sin(x), np.cos(x)))
             return _Axis(r"angle $\varphi$", _by(r"\varphi"), _grid(0.0, np.pi), [("", turn)])
+        case "Probabilities" if isinstance(loss.spec.axis, tuple):  # a mask of one in two elements
+            share = at(sure, lambda x: (x, 1.0 - x), first)
+            across = "probability $p_1$ in the mask, $1 - p_1$ outside"
+            return _Axis(across, _by("p_1"), _INSIDE, [("", share)])
         case "Probabilities":
             share = at(sure, lambda x: (x, 1.0 - x), first)
             return _Axis("probability $p_y$", _by("p_y"), _INSIDE, [("", share)])
