@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastloss.arrays import Array
+from fastloss.axes import axes_of, without
 from fastloss.dtypes import FLOATS, INTEGERS, name_of, real_dtype
 from fastloss.spec import ClassSpec, Operands, Request, Spec
 
@@ -118,6 +119,20 @@ def index(where: str, value: Any) -> int:
     return value
 
 
+def indices(where: str, value: Any) -> int | tuple[int, ...]:
+    """Check an option that is an integer, or a tuple of at least one."""
+    if not isinstance(value, tuple):
+        try:
+            return index(where, value)
+        except TypeError:
+            raise TypeError(
+                f"{where} must be an integer or a tuple of integers, not {_describe(value)}"
+            ) from None
+    if not value:
+        raise ValueError(f"{where} must name at least one axis, not ()")
+    return tuple([index(where, one) for one in value])
+
+
 def class_weights(where: str, value: Any) -> Any:
     """Check an option that is an array with one weight per class, or None."""
     if value is None:
@@ -194,25 +209,14 @@ def check_operands(request: Request, operands: Operands) -> None:
             _check_out(role, out, p)
 
 
-def class_axis(request: Request, predictions: Array) -> int:
-    """Return the class axis as a number from 0."""
-    axis = request.options["axis"]
-    if predictions.ndim == 0:
-        raise ValueError("predictions must have a class axis, but have no axis at all")
-    if not -predictions.ndim <= axis < predictions.ndim:
-        raise ValueError(
-            f"axis {axis} is out of range for predictions of shape {predictions.shape}"
-        )
-    return int(axis) % predictions.ndim
-
-
 def _check_class_targets(
     request: Request, spec: ClassSpec, p: Array, t: Array, array_options: Mapping[str, Array]
 ) -> tuple[int, ...]:
     """Check the targets of a loss over classes; return the shape of one loss per example."""
-    axis = class_axis(request, p)
-    classes = p.shape[axis]
-    shape: tuple[int, ...] = p.shape[:axis] + p.shape[axis + 1 :]
+    axes = axes_of(spec, request.options, p.shape)
+    axis = axes[0] if len(axes) == 1 else axes
+    classes = math.prod([p.shape[axis] for axis in axes])
+    shape: tuple[int, ...] = without(p.shape, axes)
     if classes == 0:
         raise ValueError(f"predictions of shape {p.shape} have no classes on axis {axis}")
     if spec.classes not in (None, classes):

@@ -21,7 +21,7 @@ from fastloss.spec import Operands, Request, Results, Spec, Want
 TARGETS = {"cpu": "fastloss.cpu", "cuda": "fastloss.cuda"}
 
 #: Options as (name, value, type): 1, 1.0 and True are equal, but not equally good.
-_Scalars = tuple[tuple[str, Any, type], ...]
+_Scalars = tuple[tuple[str, Any, Any], ...]
 
 _NO_ARRAYS: Mapping[str, Array] = {}
 _NO_SCALARS: _Scalars = ()
@@ -247,16 +247,21 @@ def _read_output(device: str, array: Any) -> Array:
 
 
 def split_options(device: str, options: Mapping[str, Any]) -> tuple[Mapping[str, Array], _Scalars]:
-    """Split the options that were given into arrays and numbers or words."""
+    """Split the options that were given into arrays and numbers or words.
+
+    The type of a tuple is that of each entry.
+    """
     arrays, scalars = {}, []
     for name, value in options.items():
-        if value is not None and not isinstance(value, (int, float, str)):
+        if value is not None and not isinstance(value, (int, float, str, tuple)):
             array = read_on(device, value, name)
             if array.ndim > 0 or device != CPU:
                 arrays[name] = array
                 continue
             value = checks.as_scalar(array)
-        scalars.append((name, value, type(value)))
+        # With its type: 1, 1.0 and True are equal, but not equally good.
+        kind = tuple(map(type, value)) if isinstance(value, tuple) else type(value)
+        scalars.append((name, value, kind))
     return arrays, tuple(scalars)
 
 

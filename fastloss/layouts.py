@@ -58,6 +58,17 @@ def collapse(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int
     return merged
 
 
+def walk_of(array: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return some axes of an array from the slowest to the fastest in memory."""
+    return tuple(sorted(axes, key=lambda axis: -abs(array.strides[axis])))
+
+
+def one_step(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int | None:
+    """Return the stride that walks through all elements in C order, None where none does."""
+    merged = collapse(shape, strides) or [(1, itemsize)]
+    return merged[0][1] if len(merged) == 1 else None
+
+
 def layout_record(
     shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int
 ) -> np.ndarray[Any, Any] | None:
@@ -68,5 +79,10 @@ def layout_record(
     merged = collapse(shape, strides)
     if 0 in shape or not merged or merged == [(merged[0][0], itemsize)]:
         return None
-    lengths, steps = zip(*merged, strict=True)
-    return np.array([len(merged), *lengths, *steps], np.int64)
+    return record_of_dimensions(merged)
+
+
+def record_of_dimensions(dimensions: list[tuple[int, int]]) -> np.ndarray[Any, Any]:
+    """Return the layout record of (length, stride) dimensions."""
+    lengths, steps = zip(*dimensions, strict=True)
+    return np.array([len(dimensions), *lengths, *steps], np.int64)

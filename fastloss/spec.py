@@ -74,12 +74,12 @@ class PointwiseSpec:
 
 @dataclass(frozen=True, eq=False)
 class ClassSpec:
-    """A loss over the classes of one axis.
+    """A loss over the classes of one axis, or over a region of several axes.
 
-    `indices`, `vectors`: whether its targets may be class indices, or an array with a number
-    for every class. A weight for each class, where there are any, multiplies the loss of the
-    examples of the class; `counts_class_weight`: a mean divides by them, too. `classes` is the
-    number of classes that the loss is for, None for any.
+    A region is walked as if its elements were classes. `indices`, `vectors`: whether its targets
+    may be class indices, or an array with a number for every class. A weight for each class, where
+    there are any, multiplies the loss of the examples of the class; `counts_class_weight`: a mean
+    divides by them, too. `classes` is the number of classes that the loss is for, None for any.
     """
 
     name: str
@@ -88,6 +88,11 @@ class ClassSpec:
     vectors: bool = True
     counts_class_weight: bool = True
     classes: int | None = None
+
+    @property
+    def axis(self) -> Any:
+        """The axis or, for a loss over regions, the axes if a call names none."""
+        return next(option.default for option in self.options if option.name == "axis")
 
     @property
     def parameters(self) -> tuple[Option, ...]:

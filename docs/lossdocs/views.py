@@ -156,6 +156,10 @@ def _classes(loss: Loss) -> _Axis:
         case "Boxes":
             targets = [("same square", across(0.0, 2.0)), ("half as high", across(0.5, 1.5))]
             return _Axis("shift $x$ of a square of side 2", _by("x"), _grid(-3.0, 3.0), targets)
+        case "Probabilities" if isinstance(loss.spec.axis, tuple):  # a mask of one in two elements
+            share = at(sure, lambda x: (x, 1.0 - x), first)
+            across = "probability $p_1$ in the mask, $1 - p_1$ outside"
+            return _Axis(across, _by("p_1"), _INSIDE, [("", share)])
         case "Probabilities":
             share = at(sure, lambda x: (x, 1.0 - x), first)
             return _Axis("probability $p_y$", _by("p_y"), _INSIDE, [("", share)])
@@ -186,8 +190,8 @@ def _variants(
     """The options that make a difference one can see: "name = value" and the curves."""
     value, grad = evaluate(x)
     for option in loss.spec.options:
-        # Which classes there are, or whether an array holds logarithms, is not the loss' shape.
-        if option.name in CLASS_OPTIONS or option.name.startswith("log_"):
+        # Which classes there are, or what numbers stand for a probability, is not the loss' shape.
+        if option.name in CLASS_OPTIONS or option.name.startswith(("log_", "from_")):
             continue
         for other in _other_values(option):
             changed = evaluate(x, **{option.name: other})

@@ -61,9 +61,10 @@ class Case:
         return isinstance(getattr(fl, self.loss).spec, ClassSpec)
 
     @property
-    def axis(self) -> int:
-        """The class axis: PyTorch's, which is the last one of a matrix."""
-        return 1
+    def axis(self) -> int | tuple[int, ...]:
+        """The class axis: PyTorch's, which is the last one of a matrix; or those of regions."""
+        spec = getattr(fl, self.loss).spec
+        return spec.axis if isinstance(spec.axis, tuple) else 1
 
     @property
     def size(self) -> int:
@@ -80,6 +81,7 @@ LARGE_HALF = Goal(GRADIENT_OUT, 2.0, "copy", 5)
 ELEMENTWISE = Goal(GRADIENT_OUT, 1.1, "triad", 2)
 BOXES = Goal(GRADIENT_OUT, 1.5, "copy", None)
 CATALOGUE = Goal(GRADIENT_OUT, 1.15, "triad", None)
+REGION = Goal(GRADIENT_OUT, 1.5, "copy", None)
 SMALL_CALL = Goal(GRADIENT_OUT, 6e-6, None, 6)
 SMALL_CALL_ALLOCATING = Goal(GRADIENT, 12e-6, None, None)
 SINGLE_CALL = Goal(GRADIENT_OUT, 3e-6, None, 6)
@@ -150,6 +152,10 @@ CASES = (
     Case("cosine_distance", (65536, 10), soft=True),
     Case("giou", (1_000_000, 4), soft=True, goals=(BOXES,)),
     Case("ciou", (1_000_000, 4), soft=True, goals=(BOXES,)),
+    *[
+        Case(loss, (8, 21, 256, 256), soft=True, goals=(REGION,))
+        for loss in ("dice", "tversky", "jaccard")
+    ],
     Case("mse", (1,), short=True, goals=(SINGLE_CALL,)),
     Case("mse", (1_000,)),
     Case("mse", (1_000_000,)),

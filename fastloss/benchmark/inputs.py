@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ OF_SIGNS = {
 OF_BOXES = {"ciou", "giou"}
 
 
+#: Losses whose predictions are probabilities, each by itself.
+OF_PROBABILITIES = {"binary_cross_entropy", "dice", "jaccard", "tversky"}
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What every contestant is given."""
@@ -32,7 +37,11 @@ class Inputs:
     def examples(self) -> int:
         """How many losses the mean is over."""
         size: int = self.predictions.size
-        return size // self.case.shape[1] if self.case.over_classes else size
+        if not self.case.over_classes:
+            return size
+        axis = self.case.axis
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        return size // math.prod(self.case.shape[axis] for axis in axes)
 
 
 def draw(case: Case, threads: int) -> Inputs:
@@ -42,7 +51,7 @@ def draw(case: Case, threads: int) -> Inputs:
     predictions = rng.standard_normal(case.shape, np.float32).astype(dtype)
     if case.loss == "msle":
         predictions = np.abs(predictions)
-    if case.loss == "binary_cross_entropy":
+    if case.loss in OF_PROBABILITIES:
         predictions = rng.uniform(0.01, 0.99, case.shape).astype(dtype)
     if case.loss in OF_BOXES:
         predictions = _boxes(case, rng).astype(dtype)

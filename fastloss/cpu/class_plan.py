@@ -1,4 +1,4 @@
-"""The plan of a loss over the classes of one axis."""
+"""The plan of a loss over the classes of one axis, or over a region of several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastloss.arrays import Array
-from fastloss.checks import as_float, class_axis
+from fastloss.axes import axes_of, without
+from fastloss.checks import as_float
 from fastloss.cpu import (
     probabilities,
     row_lanes,
@@ -21,7 +22,7 @@ from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
 from fastloss.dtypes import FLOATS, name_of
-from fastloss.layouts import layout_record
+from fastloss.layouts import layout_record, one_step, permuted, walk_of
 from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpec
 from fastloss.variant import class_variant, row_variant
@@ -37,13 +38,13 @@ _FLOAT64 = np.dtype(np.float64)
 
 
 class ClassPlan(CpuPlan):
-    """A loss over the classes of one axis."""
+    """A loss over the classes of one axis, or over a region of several."""
 
     arrays = ARRAYS
 
     def __init__(self, spec: ClassSpec, request: Request, operands: Operands) -> None:
         p, t = operands.predictions, operands.targets
-        axis = class_axis(request, p)
+        axes = axes_of(spec, request.options, p.shape)
         soft = name_of(t.dtype) in FLOATS
         self.soft = soft
         #: Whether the class indices are a row of int64 as they are given.
@@ -52,12 +53,12 @@ class ClassPlan(CpuPlan):
         super().__init__(
             request,
             operands,
-            p.shape[:axis] + p.shape[axis + 1 :],
+            without(p.shape, axes),
             as_given=(soft or self.indices_as_given)
             and not (self.weighted or operands.array_options),
         )
         self.name = spec.name
-        self.classes = classes = p.shape[axis]
+        self.classes = classes = math.prod([p.shape[axis] for axis in axes])
         self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
         options = request.options
         smoothing = options.get("label_smoothing", 0.0)
@@ -76,17 +77,25 @@ class ClassPlan(CpuPlan):
             (a.shape, a.strides, a.itemsize) if a is not None else new
             for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
         ]
-        self.steps = [strides[axis] for _, strides, _ in wholes]
-        in_rows = all(strides[axis] == itemsize for _, strides, itemsize in wholes)
+        # All arrays walk a row alike: as it lies in the predictions' memory.
+        walk = walk_of(p, axes)
+        of_rows = [
+            (permuted(shape, walk), permuted(strides, walk), itemsize)
+            for shape, strides, itemsize in wholes
+        ]
+        steps = [one_step(*row) for row in of_rows]
+        in_rows = all(
+            step == itemsize for step, (_, _, itemsize) in zip(steps, wholes, strict=True)
+        )
         of_examples = [
-            (shape[:axis] + shape[axis + 1 :], strides[:axis] + strides[axis + 1 :], itemsize)
+            (without(shape, axes), without(strides, axes), itemsize)
             for shape, strides, itemsize in wholes
         ]
         without_gaps = in_rows and all(
             layout_record(shape, strides, itemsize * classes) is None
             for shape, strides, itemsize in of_examples
         )
-        family = choose_family(spec, classes, in_rows, without_gaps)
+        family = choose_family(spec, classes, steps, in_rows, without_gaps)
         self.layouts = [
             self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
             for shape, strides, itemsize in of_examples
@@ -108,11 +117,10 @@ class ClassPlan(CpuPlan):
         self.per_tile = family.examples_per_tile(classes) if family.ACROSS_EXAMPLES else 1
         self.per_chunk = family.examples_per_chunk(classes)
         self.chunks = -(-self.examples // self.per_chunk)
-        x_layout, t_layout, g_layout, h_layout = self.layouts
-        x_step, t_step, g_step, h_step = self.steps
+        of_arrays = zip(steps, self.layouts, [self.layout(*row) for row in of_rows], strict=True)
         self.numbers = pack(ClassCall, (
             self.examples, self.classes, self.per_tile, self.per_chunk,
-            x_step, x_layout, t_step, t_layout, g_step, g_layout, h_step, h_layout,
+            *[number or 0 for array in of_arrays for number in array],
             self.ignore_index, int(spec.counts_class_weight), int(self.values.ctypes.data),
             *factors,
         ), ARRAYS)  # fmt: skip
@@ -163,11 +171,13 @@ class ClassPlan(CpuPlan):
         )
 
 
-def choose_family(spec: ClassSpec, classes: int, in_rows: bool, without_gaps: bool) -> Any:
+def choose_family(
+    spec: ClassSpec, classes: int, steps: list[int | None], in_rows: bool, without_gaps: bool
+) -> Any:
     """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
     if not isinstance(spec, CrossEntropySpec):
         by_rows = classes >= (SHORT_BELOW_OF_FORMULAS if in_rows else LONG_FROM)
-        return row_losses if by_rows else row_lanes
+        return row_losses if by_rows or None in steps else row_lanes
     if not spec.from_logits:
         return probabilities
     if in_rows and classes >= (SHORT_BELOW if without_gaps else SHORT_BELOW_WITH_GAPS):

@@ -26,9 +26,9 @@ class ClassCall(NamedTuple):
 
     Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
     upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
-    `_step` the bytes from class to class. Class indices (int64), w and u (float64) are rows,
-    with one entry for each example; w and u are missing where neither is given. The addresses
-    come first: all else is the same from call to call.
+    `_row` that of the classes of one, `_step` the bytes from class to class. Class indices
+    (int64), w and u (float64) are rows, with one entry for each example; w and u are missing
+    where neither is given. The addresses come first: all else is the same from call to call.
     """
 
     loss: int
@@ -46,12 +46,16 @@ class ClassCall(NamedTuple):
     per_chunk: int
     x_step: int
     x_layout: int
+    x_row: int
     t_step: int
     t_layout: int
+    t_row: int
     g_step: int
     g_layout: int
+    g_row: int
     h_step: int
     h_layout: int
+    h_row: int
     ignore_index: int
     counts_class_weight: int
     options: int  # a row of the predictions' real: the parameters of a `RowSpec`

@@ -1,14 +1,15 @@
 """Losses over classes out of formulas: rounds of reductions over a row, then its derivatives.
 
-Every reduction is a loop of its own over the row, which lies in a cache by then, with the
-formula inlined into it; one whose result the call does not need is left out by LLVM.
+Every reduction is a loop of its own, with the formula inlined into it; one whose result the
+call does not need is left out by LLVM. Those of a round take the row together, block by block,
+so that a block is in the nearest cache for all but the first of them.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -25,8 +26,12 @@ from fastloss.variant import RowVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_chunk"]
 
-#: Classes whose terms are added in the predictions' precision, before float64.
+#: Classes that the reductions of a round take at a time. Their terms are added in the predictions'
+#: precision, the sums of blocks in float64.
 BLOCK = 2048
+
+#: Beyond the number of every class.
+NO_CLASS = 2**62
 
 
 @functools.cache
@@ -108,14 +113,16 @@ def _after(before: Callable[..., Any], round_: Callable[..., Any]) -> Any:
 
 def _make_round(round_: Round, variant: RowVariant, target: Callable[..., Any]) -> Any:
     """Make the function (x, t, y, classes, row, options) -> `row` with the round's results."""
-    results = no_results
-    for reduction in round_.reductions:
-        if isinstance(reduction, Entry):
-            results = _beside(results, _make_entry(reduction, variant, target))
-        elif isinstance(reduction, Derived):
-            results = _beside(results, _make_derived(reduction, variant))
-        else:
-            results = _beside(results, _make_reduction(reduction, variant, target))
+    start, take, finish = _make_folds(round_, variant, target)
+
+    @register_jitable
+    def results(x, t, y, classes, row, options):
+        parts = start(classes)
+        for first in range(0, classes, BLOCK):
+            last = least(classes, first + BLOCK)
+            parts = take(parts, x, t, y, first, last, row, options)
+        return finish(parts, x, t, y, row, options)
+
     if round_.again is None:
 
         @inline
@@ -140,49 +147,103 @@ def _make_round(round_: Round, variant: RowVariant, target: Callable[..., Any]) 
     return repeated
 
 
+# --- the reductions of a round ----------------------------------------------------------
+
+
+class Fold(NamedTuple):
+    """How a row becomes a number, block by block; or how several become a tuple."""
+
+    #: (classes) -> what is known before the first block.
+    start: Callable[..., Any]
+    #: (part, x, t, y, first, last, row, options) -> what is known after the block.
+    take: Callable[..., Any]
+    #: (part, x, t, y, row, options) -> the result.
+    finish: Callable[..., Any]
+
+
+def _make_folds(round_: Round, variant: RowVariant, target: Callable[..., Any]) -> Fold:
+    """Make the fold of all reductions of a round, which advance together."""
+    folds = Fold(no_start, no_take, no_finish)
+    for reduction in round_.reductions:
+        if isinstance(reduction, Entry):
+            folds = _beside(folds, _make_entry(reduction, variant, target))
+        elif isinstance(reduction, Derived):
+            folds = _beside(folds, _make_derived(reduction, variant))
+        else:
+            folds = _beside(folds, _make_reduction(reduction, variant, target))
+    return folds
+
+
 @inline
-def no_results(x, t, y, classes, row, options):
+def no_start(classes):
     return ()
 
 
-def _beside(others: Callable[..., Any], reduction: Callable[..., Any]) -> Any:
-    """Add a reduction to those of its round."""
-
-    def results(x, t, y, classes, row, options):
-        one = reduction(x, t, y, classes, row, options)
-        return others(x, t, y, classes, row, options) + (one,)  # noqa: RUF005 (Numba)
-
-    return inline(results)
+@inline
+def no_take(parts, x, t, y, first, last, row, options):
+    return parts
 
 
-def _make_entry(entry: Entry, variant: RowVariant, target: Callable[..., Any]) -> Any:
-    """Make the function (x, t, y, classes, row, options) -> the entry of one class."""
+@inline
+def no_finish(parts, x, t, y, row, options):
+    return ()
+
+
+def _beside(others: Fold, one: Fold) -> Fold:
+    """Add a reduction to those of its round; its part stands beside all of theirs."""
+    others_start, others_take, others_finish = others
+    one_start, one_take, one_finish = one
+
+    @inline
+    def start(classes):
+        return others_start(classes), one_start(classes)
+
+    @inline
+    def take(parts, x, t, y, first, last, row, options):
+        return (
+            others_take(parts[0], x, t, y, first, last, row, options),
+            one_take(parts[1], x, t, y, first, last, row, options),
+        )
+
+    @inline
+    def finish(parts, x, t, y, row, options):
+        one = one_finish(parts[1], x, t, y, row, options)
+        return others_finish(parts[0], x, t, y, row, options) + (one,)  # noqa: RUF005 (Numba)
+
+    return Fold(start, take, finish)
+
+
+def _make_entry(entry: Entry, variant: RowVariant, target: Callable[..., Any]) -> Fold:
+    """Make the fold that reads the entry of one class."""
     load_x = STORAGE[variant.predictions].load
     real = real_dtype(variant.predictions).type
     C = entry.index
 
-    def prediction(x, t, y, classes, row, options):
+    @inline
+    def prediction(parts, x, t, y, row, options):
         return real(load_x(x, C))
 
-    def target_of(x, t, y, classes, row, options):
+    @inline
+    def target_of(parts, x, t, y, row, options):
         return target(t, C, y)
 
-    return inline(prediction if entry.of == "prediction" else target_of)
+    return Fold(no_start, no_take, prediction if entry.of == "prediction" else target_of)
 
 
-def _make_derived(derived: Derived, variant: RowVariant) -> Any:
-    """Make the function (x, t, y, classes, row, options) -> the number made of the row."""
+def _make_derived(derived: Derived, variant: RowVariant) -> Fold:
+    """Make the fold that computes a number made of the row."""
     real = real_dtype(variant.predictions).type
     formula = inline(derived.formula)
 
-    def of_row(x, t, y, classes, row, options):
+    @inline
+    def of_row(parts, x, t, y, row, options):
         return real(formula(row, *options))
 
-    return inline(of_row)
+    return Fold(no_start, no_take, of_row)
 
 
-def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[..., Any]) -> Any:
-    """Make the function (x, t, y, classes, row, options) -> the number."""
+def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[..., Any]) -> Fold:
+    """Make the fold of the terms of all classes."""
     load_x = STORAGE[variant.predictions].load
     real = real_dtype(variant.predictions).type
     term = inline(reduction.term)
@@ -191,30 +252,53 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[
     def term_of(x, t, y, c, row, options):
         return term(real(load_x(x, c)), target(t, c, y), c, row, *options)
 
+    @inline
+    def nothing(classes):
+        return 0.0
+
     @register_jitable
-    def total(x, t, y, classes, row, options):
-        whole = 0.0
-        for start in range(0, classes, BLOCK):
-            part = real(0)
-            for c in range(start, least(classes, start + BLOCK)):
-                part = running_sum(part, real(term_of(x, t, y, c, row, options)))
-            whole += np.float64(part)
+    def add(whole, x, t, y, first, last, row, options):
+        part = real(0)
+        for c in range(first, last):
+            part = running_sum(part, real(term_of(x, t, y, c, row, options)))
+        return whole + np.float64(part)
+
+    @inline
+    def as_real(whole, x, t, y, row, options):
         return real(whole)
 
+    @inline
+    def lowest(classes):
+        # With a zero that LLVM does not see as one: it would skip terms of -inf by a branch.
+        return real(-np.inf), real(classes) * real(0)
+
     @register_jitable
-    def largest(x, t, y, classes, row, options):
-        found = real(-np.inf)
-        # A zero that LLVM does not see as one: it would skip terms of -inf by a branch.
-        zero = real(classes) * real(0)
-        for c in range(classes):
+    def raise_to(part, x, t, y, first, last, row, options):
+        found, zero = part
+        for c in range(first, last):
             found = running_max(found, real(term_of(x, t, y, c, row, options)) + zero)
-        return found
+        return found, zero
+
+    @inline
+    def without_zero(part, x, t, y, row, options):
+        return part[0]
+
+    @inline
+    def beyond(classes):
+        return classes
 
     @register_jitable
-    def earliest(x, t, y, classes, row, options):
-        found = classes
-        for c in range(classes):
-            found = least(found, c if term_of(x, t, y, c, row, options) else classes)
+    def find(found, x, t, y, first, last, row, options):
+        for c in range(first, last):
+            found = least(found, c if term_of(x, t, y, c, row, options) else NO_CLASS)
         return found
 
-    return {"sum": total, "max": largest, "first": earliest}[reduction.operation]
+    @inline
+    def as_it_is(found, x, t, y, row, options):
+        return found
+
+    return {
+        "sum": Fold(nothing, add, as_real),
+        "max": Fold(lowest, raise_to, without_zero),
+        "first": Fold(beyond, find, as_it_is),
+    }[reduction.operation]

@@ -1,6 +1,6 @@
 """The kernel of a loss over classes that takes one example after the other.
 
-The line of an example's classes is gathered where the class axis is not the last in memory.
+The line of an example's classes is gathered where they do not lie one after the other.
 What is done with an example are `Steps`: those of `probabilities` or of `row_losses`.
 """
 
@@ -13,7 +13,7 @@ from numba.extending import register_jitable
 
 from fastloss.cpu.examples import entry_of, read_chunk, target_of
 from fastloss.cpu.ir import allocate, release
-from fastloss.cpu.memory import STORAGE, offset_of, poke_int64, transfers_of_a_kernel
+from fastloss.cpu.memory import STORAGE, offset_of, transfers_of_a_kernel
 from fastloss.dtypes import real_dtype
 from fastloss.variant import ClassVariant, RowVariant
 
@@ -61,13 +61,6 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
     READ = whole or GRAD or HESS
 
     @register_jitable
-    def write_line(line, classes, step):
-        """Write the layout record of a line of classes."""
-        poke_int64(line, 0, 1)
-        poke_int64(line, 1, classes)
-        poke_int64(line, 2, step)
-
-    @register_jitable
     def write_zeros(classes, g, h):
         for c in range(classes):
             if GRAD:
@@ -79,35 +72,27 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
         """Compute a chunk of examples; return the sum of their losses."""
         call, outer, first, last = read_chunk(record, chunk, slot)
         classes = call.classes
-        # The layout record of the classes of one example for each array, and a buffer for each.
-        record_size, line = 8 * 3, 8 * classes
-        x_line = allocate(4 * (record_size + line))
-        t_line, g_line, h_line = (
-            x_line + record_size, x_line + 2 * record_size, x_line + 3 * record_size,
-        )  # fmt: skip
-        write_line(x_line, classes, call.x_step)
-        write_line(t_line, classes, call.t_step)
-        write_line(g_line, classes, call.g_step)
-        write_line(h_line, classes, call.h_step)
-        x_buffer = x_line + 4 * record_size
+        # A buffer for the classes of one example of each array.
+        line = 8 * classes
+        x_buffer = allocate(4 * line)
         t_buffer, g_buffer, h_buffer = x_buffer + line, x_buffer + 2 * line, x_buffer + 3 * line
         total = 0.0
         for i in range(first, last):
             y, onehot, weight = target_of(call, i, SOFT)
             g = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
             h = call.h + offset_of(call.h_layout, i, classes * x_size) if HESS else call.h
-            g_row = place(g, g_line, 0, classes, g_buffer) if GRAD else g
-            h_row = place(h, h_line, 0, classes, h_buffer) if HESS else h
+            g_row = place(g, call.g_row, 0, classes, g_buffer) if GRAD else g
+            h_row = place(h, call.h_row, 0, classes, h_buffer) if HESS else h
             value = 0.0
             if weight == 0.0:
                 write_zeros(classes, g_row, h_row)
             else:
                 x = call.x + offset_of(call.x_layout, i, classes * x_size)
-                x_row = fetch(x, x_line, 0, classes, x_buffer) if READ else x
+                x_row = fetch(x, call.x_row, 0, classes, x_buffer) if READ else x
                 if READ and ((GRAD and g_row == x_row) or (HESS and h_row == x_row)):
                     x_row = apart(x_row, classes, x_buffer)
                 t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
-                t_row = fetch_t(t, t_line, 0, classes, t_buffer) if SOFT else t
+                t_row = fetch_t(t, call.t_row, 0, classes, t_buffer) if SOFT else t
                 state = look(call, x_row, t_row, y)
                 if LOSS:
                     value = weight * value_of(call, x_row, t_row, y, onehot, state, x)
@@ -118,10 +103,10 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
             if PER_EXAMPLE:
                 store_real(call.loss, i, real(value))
             if GRAD:
-                deliver(g_row, g, g_line, 0, classes, g_buffer)
+                deliver(g_row, g, call.g_row, 0, classes, g_buffer)
             if HESS:
-                deliver(h_row, h, h_line, 0, classes, h_buffer)
-        release(x_line)
+                deliver(h_row, h, call.h_row, 0, classes, h_buffer)
+        release(x_buffer)
         return total
 
     return rows

@@ -1,15 +1,16 @@
-"""The plan of a loss over the classes of one axis."""
+"""The plan of a loss over the classes of one axis, or over a region of several."""
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
-from fastloss.checks import class_axis
+from fastloss.axes import axes_of, without
 from fastloss.cuda import probabilities, row_losses, softmax_rows, softmax_split, softmax_tiles
 from fastloss.cuda.driver import THREADS
 from fastloss.cuda.examples import (
@@ -32,21 +33,22 @@ from fastloss.cuda.plans import (
 from fastloss.cuda.primitives import LARGE, WARP, WIDE
 from fastloss.cuda.variant import Mapping
 from fastloss.dtypes import FLOATS, name_of
+from fastloss.layouts import collapse, one_step, permuted, record_of_dimensions, walk_of
 from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
 from fastloss.variant import class_variant, row_variant
 
 
 class ClassPlan(CudaPlan):
-    """A loss over the classes of one axis."""
+    """A loss over the classes of one axis, or over a region of several."""
 
     def __init__(self, spec: ClassSpec, request: Request, operands: Operands) -> None:
         p, t = operands.predictions, operands.targets
-        axis = class_axis(request, p)
-        super().__init__(request, operands, p.shape[:axis] + p.shape[axis + 1 :])
+        axes = axes_of(spec, request.options, p.shape)
+        super().__init__(request, operands, without(p.shape, axes))
         self.name = spec.name
         self.itemsize = p.itemsize
-        self.classes = classes = p.shape[axis]
+        self.classes = classes = math.prod([p.shape[axis] for axis in axes])
         self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
         options = request.options
         smoothing = options.get("label_smoothing", 0.0)
@@ -66,24 +68,30 @@ class ClassPlan(CudaPlan):
             (a.shape, a.strides, a.itemsize) if a is not None else new
             for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
         ]
-        self.steps = [strides[axis] for _, strides, _ in self.wholes]
+        # All arrays walk a row alike: as it lies in the predictions' memory.
+        walk = walk_of(p, axes)
+        of_rows = [
+            (permuted(shape, walk), permuted(strides, walk), itemsize)
+            for shape, strides, itemsize in self.wholes
+        ]
+        self.steps = [one_step(*row) for row in of_rows]
+        strided = None in self.steps
+        self.rows = [self.layout_of_row(*row) if strided else 0 for row in of_rows]
         self.layouts = [
-            self.layout(
-                shape[:axis] + shape[axis + 1 :],
-                strides[:axis] + strides[axis + 1 :],
-                itemsize * classes,
-            )
+            self.layout(without(shape, axes), without(strides, axes), itemsize * classes)
             for shape, strides, itemsize in self.wholes
         ]
         if not soft:
             self.layouts[1] = self.layout(t.shape, t.strides, t.itemsize)
         self.weight_layout = self.broadcast_layout(on_device(operands.sample_weight)[0])
         self.upstream_layout = self.broadcast_layout(operands.grad_output)
-        in_rows = all(strides[axis] == size for _, strides, size in self.wholes)
+        in_rows = all(
+            step == size for step, (_, _, size) in zip(self.steps, self.wholes, strict=True)
+        )
         arrays = (on_device(operands.sample_weight)[0], operands.grad_output)
         weighted = any(array is not None for array in arrays)
         plain = not (any(self.layouts) or operands.array_options or weighted)
-        mapping = mapping_for(classes, self.examples, in_rows, plain)
+        mapping = mapping_for(classes, self.examples, in_rows, plain)._replace(strided=strided)
         softmax = isinstance(spec, CrossEntropySpec) and spec.from_logits
         variant: Any
         if isinstance(spec, RowSpec):
@@ -109,7 +117,7 @@ class ClassPlan(CudaPlan):
         self.visits = {}
         if self.split:
             self.visits[False] = softmax_split.visit_kernel(variant, mapping)
-        if in_rows and self.may_be_wide(axis):
+        if in_rows and self.may_be_wide(axes):
             wide = mapping._replace(wide=True)
             if self.tiles:
                 compute_kernel = softmax_tiles.compute_kernel
@@ -127,7 +135,14 @@ class ClassPlan(CudaPlan):
             self.weight_blocks = blocks_for(self.examples, 8 * THREADS)
         self.count = float(self.examples) if soft else 0.0
 
-    def may_be_wide(self, axis: int) -> bool:
+    def layout_of_row(
+        self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int
+    ) -> int:  # fmt: skip
+        """Return the layout record of a row, also of one that lies in one piece."""
+        merged = collapse(shape, strides) or [(1, itemsize)]
+        return self.keep_on_device(record_of_dimensions(merged))
+
+    def may_be_wide(self, axes: tuple[int, ...]) -> bool:
         """Whether the rows of all arrays begin alike, as far as their strides tell."""
         _, first_strides, itemsize = self.wholes[0]
         return all(
@@ -135,7 +150,7 @@ class ClassPlan(CudaPlan):
             and all(
                 (step - first) % WIDE == 0
                 for a, (step, first) in enumerate(zip(strides, first_strides, strict=True))
-                if a != axis and self.shape[a] > 1
+                if a not in axes and self.shape[a] > 1
             )
             for _, strides, size in self.wholes
         )
@@ -192,15 +207,16 @@ class ClassPlan(CudaPlan):
         hess: Array | None, memory: int,
     ) -> ClassCall:  # fmt: skip
         """Return the arguments of all kernels of a call."""
-        x_layout, t_layout, g_layout, h_layout = self.layouts
-        x_step, t_step, g_step, h_step = self.steps
+        x_lies, t_lies, g_lies, h_lies = zip(
+            [step or 0 for step in self.steps], self.layouts, self.rows, strict=True
+        )
         w, w_number = on_device(operands.sample_weight)
         u = operands.grad_output
         class_weight = next(iter(operands.array_options.values()), None)
         return ClassCall(
             0, self.examples, self.classes, 1,
-            address(operands.predictions), x_step, x_layout,
-            address(operands.targets), t_step, t_layout, *self.indices,
+            address(operands.predictions), *x_lies,
+            address(operands.targets), *t_lies, *self.indices,
             address_or_null(class_weight),
             0 if class_weight is None else class_weight.strides[0],
             itemsize_of(class_weight), number_code(class_weight), self.counts_class_weight,
@@ -208,8 +224,8 @@ class ClassPlan(CudaPlan):
             address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
             upstream, self.divisor_of(w_number), memory, self.weight_blocks,
             *self.numbers,
-            address_or_null(loss), address_or_null(grad), g_step, g_layout,
-            address_or_null(hess), h_step, h_layout, memory + 8 * self.weight_blocks, 0,
+            address_or_null(loss), address_or_null(grad), *g_lies,
+            address_or_null(hess), *h_lies, memory + 8 * self.weight_blocks, 0,
         )  # fmt: skip
 
     def refuse_bad_indices(self, place: Place, operands: Operands, record: ClassCall) -> None:
@@ -232,7 +248,7 @@ FEW_EXAMPLES, LONG_EXAMPLE = 256, 2**18
 
 def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapping:
     """Return how threads are laid over the examples; `wide` is decided later."""
-    if not in_rows:
+    if not in_rows and (examples >= FEW_EXAMPLES or classes <= 64 * WARP):
         # Neighbouring threads read neighbouring examples, unless these are too few to go round.
         few = classes > WARP and examples < 256 * WARP
         return Mapping(4 * WARP, WARP if few else 1, False, plain)

@@ -31,7 +31,8 @@ class ClassCall(NamedTuple):
 
     Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
     upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
-    `_step` the bytes from class to class, `_code` the dtype for `number_at`. Examples
+    `_step` the bytes from class to class, `_row` the record of the classes of one example where
+    there is no such step, `_code` the dtype for `number_at`. Examples
     first .. last are computed. The divisor of a mean is a number, or nan for the sum
     of the `weight_sums`. `sums` and `parts` are scratch memory.
     """
@@ -43,9 +44,11 @@ class ClassCall(NamedTuple):
     x: int
     x_step: int
     x_layout: int
+    x_row: int
     t: int
     t_step: int
     t_layout: int
+    t_row: int
     t_size: int
     t_signed: int
     ignore_index: int
@@ -76,9 +79,11 @@ class ClassCall(NamedTuple):
     g: int
     g_step: int
     g_layout: int
+    g_row: int
     h: int
     h_step: int
     h_layout: int
+    h_row: int
     sums: int
     parts: int
 

@@ -5,6 +5,7 @@ The twin of `fastloss.cpu.memory`. A layout record lies in device memory.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -95,6 +96,19 @@ def strided_offset(layout, index):
 def offset_of(layout, index, itemsize):
     """Byte offset of the element with the flat number `index`; a layout of 0 is a plain row."""
     return index * itemsize if layout == 0 else strided_offset(layout, index)
+
+
+@functools.cache
+def place_in_row(strided: bool) -> Any:
+    """Return the function (start, c, step, row) -> the address of class c of an example.
+
+    `strided`: the classes lie by the layout record `row`, else `step` bytes apart.
+    """
+
+    def place(start, c, step, row):
+        return start + (strided_offset(row, np.int64(c)) if strided else c * step)
+
+    return inline(place)
 
 
 @register_jitable

@@ -15,7 +15,7 @@ import numpy as np
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.examples import ClassCall
 from fastloss.cuda.group import Group, group_of
-from fastloss.cuda.memory import STORAGE
+from fastloss.cuda.memory import STORAGE, place_in_row
 from fastloss.cuda.options import options_of, record_of
 from fastloss.cuda.primitives import WIDE, cuda
 from fastloss.cuda.rows import Steps, make_rows, row_parts
@@ -48,6 +48,7 @@ def row_steps(spec: RowSpec, variant: RowVariant, mapping: Mapping) -> Steps:
     GROUP, WIDE_ROWS = mapping.group, mapping.wide
     LANES = WIDE // x_size
     parts_of = row_parts(x_size, WIDE_ROWS)
+    place = place_in_row(mapping.strided)
     options_at = options_of(ClassCall, (False,) * len(spec.parameters), real)
     reduce = no_rounds
     for round_ in spec.rounds:
@@ -56,7 +57,9 @@ def row_steps(spec: RowSpec, variant: RowVariant, mapping: Mapping) -> Steps:
     @inline
     def evaluate(call, x, t, n, lane, y, onehot, board):
         options = options_at(call, 0)
-        at_y = real(0) if SOFT else real(load_x(x + max(y, np.int64(0)) * call.x_step))
+        at_y = real(0)
+        if not SOFT:
+            at_y = real(load_x(place(x, max(y, np.int64(0)), call.x_step, call.x_row)))
         row = reduce(call, x, t, n, lane, y, board, (real(call.classes), at_y), options)
         value = np.float64(value_of(row, *options))
         return value if SOFT else onehot * value, row
@@ -76,13 +79,13 @@ def row_steps(spec: RowSpec, variant: RowVariant, mapping: Mapping) -> Steps:
             c = k if k < head else k + wide * LANES
             target = real(1) if c == y else real(0)
             if SOFT:
-                target = real(load_t(t + c * call.t_step))
-            z = real(load_x(x + c * call.x_step))
+                target = real(load_t(place(t, c, call.t_step, call.t_row)))
+            z = real(load_x(place(x, c, call.x_step, call.x_row)))
             d, dd = derive(z, target, c, row, options, f)
             if GRAD:
-                store_x(g + c * call.g_step, d if live else real(0))
+                store_x(place(g, c, call.g_step, call.g_row), d if live else real(0))
             if HESS:
-                store_x(h + c * call.h_step, dd if live else real(0))
+                store_x(place(h, c, call.h_step, call.h_row), dd if live else real(0))
         if WIDE_ROWS:
             chunk = cuda.local.array(LANES, real)
             soft = cuda.local.array(LANES, real)
@@ -130,7 +133,7 @@ def _make_round(round_: Round, variant: RowVariant, mapping: Mapping) -> Any:
     results = no_results
     for reduction in round_.reductions:
         if isinstance(reduction, Entry):
-            results = _beside(results, _make_entry(reduction, variant))
+            results = _beside(results, _make_entry(reduction, variant, mapping))
         elif isinstance(reduction, Derived):
             results = _beside(results, _make_derived(reduction, variant))
         else:
@@ -229,19 +232,20 @@ def _make_fold(operation: str, group: Group, of_numbers: Group, real: Any) -> Fo
     }[operation]
 
 
-def _make_entry(entry: Entry, variant: RowVariant) -> Any:
+def _make_entry(entry: Entry, variant: RowVariant, mapping: Mapping) -> Any:
     """Make the function that reads the entry of one class; every thread does."""
     load_x, load_t = STORAGE[variant.predictions].load, STORAGE[variant.targets].load
     real: Any = real_dtype(variant.predictions).type
+    place = place_in_row(mapping.strided)
     PREDICTION, SOFT = entry.of == "prediction", variant.soft
     C = entry.index
 
     @inline
     def read(call, x, t, n, lane, y, board, row, options):
         if PREDICTION:
-            return real(load_x(x + C * call.x_step))
+            return real(load_x(place(x, C, call.x_step, call.x_row)))
         if SOFT:
-            return real(load_t(t + C * call.t_step))
+            return real(load_t(place(t, C, call.t_step, call.t_row)))
         return real(1) if y == C else real(0)
 
     return read
@@ -268,6 +272,7 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, mapping: Mapping)
     GROUP, WIDE_ROWS = mapping.group, mapping.wide
     LANES = WIDE // x_size
     parts_of = row_parts(x_size, WIDE_ROWS)
+    place = place_in_row(mapping.strided)
     term = inline(reduction.term)
     start, take, finish = _make_fold(
         reduction.operation, group_of(GROUP, real), group_of(GROUP, np.float64), real
@@ -281,8 +286,8 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, mapping: Mapping)
             c = k if k < head else k + wide * LANES
             target = real(1) if c == y else real(0)
             if SOFT:
-                target = real(load_t(t + c * call.t_step))
-            z = real(load_x(x + c * call.x_step))
+                target = real(load_t(place(t, c, call.t_step, call.t_row)))
+            z = real(load_x(place(x, c, call.x_step, call.x_row)))
             part = take(part, term(z, target, c, row, *options), c)
         if WIDE_ROWS:
             chunk = cuda.local.array(LANES, real)

@@ -11,13 +11,14 @@ class Mapping(NamedTuple):
     """Threads of a block, threads that share one example, and what the kernel may rely on.
 
     `wide`: rows are read 16 bytes at a time. `plain`: examples lie one after the other, and
-    there are no arrays of weights.
+    there are no arrays of weights. `strided`: the elements of a row lie by its layout record.
     """
 
     threads: int
     group: int
     wide: bool
     plain: bool
+    strided: bool = False
 
 
 def is_lean(variant: ClassVariant, mapping: Mapping) -> bool:

@@ -16,6 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from fastloss import engine
+from fastloss.axes import axes_of, behind_batch, without
 from fastloss.checks import real_of
 from fastloss.jax import ffi
 from fastloss.loss import registered
@@ -45,10 +46,6 @@ class Call(NamedTuple):
         return operands[0], operands[1], weight, upstream, dict(
             zip(self.arrays, rest, strict=True)
         )  # fmt: skip
-
-    def option(self, name: str, default: Any) -> Any:
-        """Return an option that is no array."""
-        return dict(self.options).get(name, default)
 
 
 loss_p = Primitive("fastloss")
@@ -80,8 +77,7 @@ def _loss_shape(call: Call, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the unreduced loss of predictions of this shape."""
     if not isinstance(call.spec, ClassSpec):
         return shape
-    axis = call.option("axis", -1) % len(shape)
-    return shape[:axis] + shape[axis + 1 :]
+    return without(shape, axes_of(call.spec, dict(call.options), shape))
 
 
 @loss_p.def_abstract_eval
@@ -213,11 +209,10 @@ def _merged(
     is_class = isinstance(call.spec, ClassSpec)
     if is_class and any(of_arrays.values()):
         return None
-    axis = call.option("axis", -1)
-    if is_class and axis >= 0:
-        options = {**dict(call.options), "axis": axis + 1}
+    if isinstance(call.spec, ClassSpec):
+        options = behind_batch(call.spec, dict(call.options))
         call = call._replace(options=tuple(options.items()))
-    ndim = p.ndim - of_p + 1 - is_class  # of the losses
+    ndim = len(_loss_shape(call, (size, *p.shape[of_p:])))
 
     def whole(array: Any, own: bool) -> Any:
         return array if own else jnp.broadcast_to(array, (size, *array.shape))

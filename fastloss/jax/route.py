@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from fastloss.axes import axes_of
 from fastloss.jax.primitive import Call, loss_p
 from fastloss.spec import ClassSpec, Spec, Want
 
@@ -89,7 +90,8 @@ def _backward(call: Call, kept: Any, upstream: Any) -> tuple[Any, ...]:
         return grad, *nothing
     grad = kept[0]
     if call.reduction == "none" and isinstance(call.spec, ClassSpec):
-        upstream = jax.numpy.expand_dims(upstream, call.option("axis", -1))
+        axes = axes_of(call.spec, dict(call.options), grad.shape)
+        upstream = jax.numpy.expand_dims(upstream, axes)
     return (grad * upstream).astype(grad.dtype), *nothing
 
 

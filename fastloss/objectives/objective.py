@@ -29,6 +29,11 @@ class Objective:
                 f"loss must be a fastloss loss, such as fastloss.cross_entropy, not {loss!r}; "
                 "fastloss.pointwise_loss makes one of your own"
             )
+        if isinstance(loss.spec, ClassSpec) and isinstance(loss.spec.axis, tuple):
+            raise TypeError(
+                f"{loss.name} is a loss of whole regions, not of a booster's rows; "
+                "fastloss.binary_cross_entropy_with_logits is one of rows"
+            )
         if "axis" in options:
             raise TypeError(f"{loss.name}: the layout is the booster's; axis cannot be chosen")
         arrays, scalars = split_options(CPU, options)

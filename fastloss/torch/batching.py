@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fastloss.axes import axes_of, behind_batch
 from fastloss.spec import ClassSpec
 from fastloss.torch.call import Call, Tensor
 
@@ -59,14 +60,14 @@ def _merged(
     arrays, upstream = rest[: len(call.arrays)], rest[len(call.arrays) :]
     if is_class and any(batched[3 : 3 + len(arrays)]):
         return None
-    options = dict(call.options)
-    if is_class and options.get("axis", -1) >= 0:
-        options["axis"] += 1
     wholes = [
         t if own else t.expand(size, *t.shape)
         for t, own in zip((predictions, targets), batched, strict=False)
     ]
-    loss_ndim = wholes[0].ndim - (1 if is_class else 0)
+    options, loss_ndim = call.options, wholes[0].ndim
+    if isinstance(call.spec, ClassSpec):
+        options = behind_batch(call.spec, options)
+        loss_ndim -= len(axes_of(call.spec, options, wholes[0].shape))
     weight = _aligned(weight, batched[2], loss_ndim)
     if not is_class:
         arrays = [

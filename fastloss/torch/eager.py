@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from fastloss.axes import axes_of
 from fastloss.engine import compute
 from fastloss.spec import ClassSpec, Spec, Want
 
@@ -89,7 +90,7 @@ def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
         return grad
     if upstream.ndim == 0 and upstream.is_cpu and upstream.item() == 1.0:
         return kept
-    factor = aligned(upstream, spec, reduction, options)
+    factor = aligned(upstream, kept.shape, spec, reduction, options)
     if torch._C._autograd._get_current_graph_task_keep_graph():
         return times(kept, factor)
     # The graph ends here, and with it the only other use of the gradient.
@@ -110,10 +111,17 @@ def refuse_other_gradients(
             )
 
 
-def aligned(upstream: Tensor, spec: Spec, reduction: str, options: Mapping[str, Any]) -> Tensor:
-    """Return the upstream gradient of the loss so that it broadcasts against the predictions."""
+def aligned(
+    upstream: Tensor,
+    shape: Sequence[int],
+    spec: Spec,
+    reduction: str,
+    options: Mapping[str, Any],
+) -> Tensor:
+    """Return the upstream gradient so that it broadcasts against predictions of this shape."""
     if reduction == "none" and isinstance(spec, ClassSpec):
-        return upstream.unsqueeze(options.get("axis", -1))
+        for axis in axes_of(spec, options, shape):
+            upstream = upstream.unsqueeze(axis)
     return upstream
 
 

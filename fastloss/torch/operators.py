@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from fastloss.axes import axes_of, without
 from fastloss.spec import ClassSpec, Want
 from fastloss.torch.batching import over_batch
 from fastloss.torch.call import Call, Tensor, read_call
@@ -81,9 +82,9 @@ def new_gradient(predictions: Tensor) -> Tensor:
 def new_loss(call: Call, predictions: Tensor) -> Tensor:
     """Return a tensor like the loss."""
     dtype = torch.float64 if predictions.dtype == torch.float64 else torch.float32
-    shape = list(predictions.shape) if call.reduction == "none" else []
+    shape = tuple(predictions.shape) if call.reduction == "none" else ()
     if shape and isinstance(call.spec, ClassSpec):
-        del shape[call.options.get("axis", -1)]
+        shape = without(shape, axes_of(call.spec, call.options, shape))
     return predictions.new_empty(shape, dtype=dtype)
 
 
@@ -134,7 +135,7 @@ def _scale(ctx: Any, upstream: Tensor | None, _: None) -> tuple[Any, ...]:
     result = None
     if upstream is not None:
         call = read_call(ctx.call)
-        factor = aligned(upstream, call.spec, call.reduction, call.options)
+        factor = aligned(upstream, kept.shape, call.spec, call.reduction, call.options)
         result = once(times(kept, factor), call.loss)
     return result, None, None, [None] * ctx.arrays, None
 

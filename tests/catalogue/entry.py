@@ -1,5 +1,6 @@
 """What an entry of the list of losses says, and the cases that it makes."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -35,6 +36,22 @@ class Loss:
     """Whether the derivatives are those of the value, with nothing in it taken as a constant."""
     only: Mapping[str, str] = field(default_factory=dict)
     """options' name -> the only kind of target they make sense for."""
+    axis: int | None = None
+    """The axis of a case's calls that name none, where it is not the loss' own default."""
+
+
+class OnAxis:
+    """A loss whose `axis` has another default."""
+
+    def __init__(self, loss, axis):
+        self.name = loss.name
+        self.value, self.value_and_grad, self.grad, self.grad_and_hess = (
+            functools.partial(method, axis=axis)
+            for method in (loss, loss.value_and_grad, loss.grad, loss.grad_and_hess)
+        )
+
+    def __call__(self, predictions, targets, **call):
+        return self.value(predictions, targets, **call)
 
 
 @dataclass(frozen=True)
@@ -50,7 +67,12 @@ class Case:
 
     @property
     def function(self):
-        return getattr(fl, self.loss.name)
+        return self.function_of(fl)
+
+    def function_of(self, module):
+        """The loss of this name in a module of losses."""
+        loss = getattr(module, self.loss.name)
+        return loss if self.loss.axis is None else OnAxis(loss, self.loss.axis)
 
     @property
     def over_classes(self) -> bool:

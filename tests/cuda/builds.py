@@ -56,14 +56,15 @@ def class_kernel(
     return make
 
 
-def row_kernel(loss, dtype, mapping, *, soft=False, outputs=LOSS_GRAD, plain=True):
+def row_kernel(loss, dtype, mapping, *, soft=False, outputs=LOSS_GRAD, plain=True, strided=False):
     def make():
         from fastloss.cuda.row_losses import compute_kernel
         from fastloss.cuda.variant import Mapping, Outputs, RowVariant
 
         variant = RowVariant(dtype, dtype if soft else "float32", soft, Outputs(*outputs))
         threads, group = mappings()[mapping]
-        return compute_kernel(loss.spec, variant, Mapping(threads, group, group > 1, plain))
+        wide = group > 1 and not strided
+        return compute_kernel(loss.spec, variant, Mapping(threads, group, wide, plain, strided))
 
     return make
 
@@ -117,6 +118,11 @@ def builds():
     for mapping in (1, 4):
         make = row_kernel(fl.sparsemax, "bfloat16", mapping)
         yield Build(f"sparsemax-{mapping}", make, "bfloat16")
+        for dtype in ("float32", "bfloat16"):
+            make = row_kernel(
+                fl.tversky, dtype, mapping, soft=True, outputs=GRAD_HESS, plain=False, strided=True
+            )
+            yield Build(f"tversky-strided-{mapping}", make, dtype, wide=False)
     for loss in fl.losses():
         if isinstance(loss.spec, PointwiseSpec):
             for dtype in ("float32", "bfloat16"):

@@ -12,7 +12,6 @@ import os
 import numpy as np
 import pytest
 
-import fastloss as fl
 from tests.catalogue import Case
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
@@ -136,7 +135,7 @@ class DeviceCase(Case):
 
     @property
     def function(self):
-        return DeviceLoss(getattr(fl, self.loss.name))
+        return DeviceLoss(super().function)
 
 
 def on_device(cases):

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from tests.catalogue import FIRST
+from tests.catalogue.regions import LOSSES as REGION_LOSSES
 from tests.catalogue.rows import LOSSES as ROW_LOSSES
 from tests.helpers import each
 
 jax = pytest.importorskip("jax")
 
-NAMES = {loss.name for loss in ROW_LOSSES}
+NAMES = {loss.name for loss in (*ROW_LOSSES, *REGION_LOSSES)}
 
 
 @each("case", [case for case in FIRST if case.loss.name in NAMES])

@@ -41,7 +41,7 @@ def test_jit_has_the_bits_of_numpy(case, plain):
     predictions, targets = case.draw(SHAPE, FLOAT32)
     targets = targets.astype(np.int32) if targets.dtype == np.int64 else targets
     expected = case.function.value_and_grad(predictions, targets)
-    function = case.function if plain else getattr(flj, case.function.name)
+    function = case.function if plain else case.function_of(flj)
     got = jax.jit(jax.value_and_grad(function))(predictions, targets)
     for a, b in zip(got, expected, strict=True):
         assert_same_bits(np.asarray(a), np.asarray(b))

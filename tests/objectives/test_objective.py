@@ -213,6 +213,7 @@ class TestRefusals:
             (ValueError, "'exact', 'xgboost', 'lightgbm'", (fl.mse,), {"hessian": "newton"}),
             (ValueError, "hessian must be one of", (fl.mse,), {"hessian": None}),
             (TypeError, "without a hessian", (no_hessian(),), {}),
+            (TypeError, "a loss of whole regions", (fl.dice,), {}),
         ]:
             with pytest.raises(error, match=words):
                 make(*args, **options)

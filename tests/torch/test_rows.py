@@ -5,12 +5,13 @@ import pytest
 
 import fastloss as fl
 from tests.catalogue import FIRST
+from tests.catalogue.regions import LOSSES as REGION_LOSSES
 from tests.catalogue.rows import LOSSES as ROW_LOSSES
 from tests.helpers import each
 
 torch = pytest.importorskip("torch")
 
-NAMES = {loss.name for loss in ROW_LOSSES}
+NAMES = {loss.name for loss in (*ROW_LOSSES, *REGION_LOSSES)}
 CASES = [case for case in FIRST if case.loss.name in NAMES]
 
 

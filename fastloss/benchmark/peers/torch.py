@@ -69,6 +69,36 @@ def ciou(p: Any, t: Any) -> Any:
     return (1 - boxes.iou + boxes.distance + alpha * v).mean()
 
 
+def dice(p: Any, t: Any) -> Any:
+    """Dice of each image and class, as MONAI's DiceLoss."""
+    shared, sizes = _shared(p, t), _size(p) + _size(t)
+    return (1 - (2 * shared + SMOOTH) / (sizes + SMOOTH)).mean()
+
+
+def tversky(p: Any, t: Any) -> Any:
+    """The same with weights for either mistake, 1/2 each."""
+    shared = _shared(p, t)
+    mistakes = 0.5 * (_size(p) - shared) + 0.5 * (_size(t) - shared)
+    return (1 - (shared + SMOOTH) / (shared + mistakes + SMOOTH)).mean()
+
+
+def jaccard(p: Any, t: Any) -> Any:
+    """Soft intersection over union."""
+    shared = _shared(p, t)
+    return (1 - (shared + SMOOTH) / (_size(p) + _size(t) - shared + SMOOTH)).mean()
+
+
+SMOOTH = 1e-5
+
+
+def _shared(p: Any, t: Any) -> Any:
+    return (p * t).sum((-2, -1))
+
+
+def _size(a: Any) -> Any:
+    return a.sum((-2, -1))
+
+
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "cross_entropy": functional.cross_entropy,
     "mse": lambda p, t: 0.5 * functional.mse_loss(p, t),
@@ -82,6 +112,9 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "js_divergence": jensen_shannon,
     "giou": giou,
     "ciou": ciou,
+    "dice": dice,
+    "tversky": tversky,
+    "jaccard": jaccard,
     "cosine_distance": lambda p, t: 1 - functional.cosine_similarity(p, t, dim=1).mean(),
     # PyTorch has no binary hinge of its own; this is what its users write.
     "hinge": lambda p, t: torch.clamp(1 - p * t, min=0).mean(),
