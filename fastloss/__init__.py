@@ -27,6 +27,7 @@ from fastloss.losses.divergences import *
 from fastloss.losses.likelihoods import *
 from fastloss.losses.margins import *
 from fastloss.losses.multilabel import *
+from fastloss.losses.ranking import *
 from fastloss.losses.regression import *
 from fastloss.losses.robust import *
 from fastloss.pointwise import pointwise_loss

@@ -170,7 +170,7 @@ CASES = (
     Case("hinge", (10_000_000,), calls=BOTH, goals=(ELEMENTWISE,)),
     *[Case(loss, (10_000_000,), goals=(CATALOGUE,)) for loss in (
         "charbonnier", "exponential", "focal", "gamma_nll", "gaussian_nll", "huber", "log_cosh",
-        "mae", "modified_huber", "msle", "perceptron", "poisson_nll", "poly", "quantile",
-        "smooth_l1", "soft_margin", "squared_hinge", "tweedie_nll",
+        "mae", "margin_ranking", "modified_huber", "msle", "perceptron", "poisson_nll", "poly",
+        "quantile", "smooth_l1", "soft_margin", "squared_hinge", "tweedie_nll",
     )],
 )  # fmt: skip

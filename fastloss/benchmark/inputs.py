@@ -12,7 +12,8 @@ from fastloss.dtypes import numpy_dtype
 
 #: Losses whose targets are -1 and +1.
 OF_SIGNS = {
-    "exponential", "hinge", "modified_huber", "perceptron", "soft_margin", "squared_hinge",
+    "exponential", "hinge", "margin_ranking", "modified_huber", "perceptron", "soft_margin",
+    "squared_hinge",
 }  # fmt: skip
 
 

@@ -62,6 +62,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "gamma_nll": lambda p, t: (p + t * torch.exp(-p)).mean(),
     "gaussian_nll": lambda p, t: 0.5 * functional.mse_loss(p, t),
     "log_cosh": lambda p, t: (functional.softplus(-2 * (p - t)) + (p - t) - math.log(2)).mean(),
+    "margin_ranking": lambda p, t: functional.margin_ranking_loss(p, torch.zeros_like(p), t),
     "modified_huber": lambda p, t: torch.where(
         p * t >= -1, torch.clamp(1 - p * t, min=0) ** 2, -4 * p * t
     ).mean(),
