@@ -23,6 +23,7 @@ from fastloss.losses.binary import *
 from fastloss.losses.class_margins import *
 from fastloss.losses.classification import *
 from fastloss.losses.confidence import *
+from fastloss.losses.distances import *
 from fastloss.losses.divergences import *
 from fastloss.losses.likelihoods import *
 from fastloss.losses.margins import *

@@ -18,12 +18,15 @@ TARGETS = {
     "real": SOFT,
     "counts": SOFT,
     "signs": SIGNS,
+    "which": Y % 2,
 }
 
 
 def legal(case):
     """Predictions and targets that the loss accepts."""
-    return X.copy(), TARGETS[case.kind].copy()
+    count = case.loss.vectors
+    predictions = np.stack([X + k for k in range(count)], axis=-2) if count else X.copy()
+    return predictions, TARGETS[case.kind].copy()
 
 
 def refused(error, words, call, *args, **kwargs):

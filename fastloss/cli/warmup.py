@@ -16,7 +16,7 @@ from fastloss.cli.progress import with_progress
 from fastloss.cpu.compile import cache_directory
 from fastloss.dtypes import numpy_dtype
 from fastloss.loss import Loss
-from fastloss.spec import ClassSpec
+from fastloss.spec import ClassSpec, DistanceSpec
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -80,6 +80,9 @@ def _arguments(
     loss: Loss, shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return predictions and targets that every loss accepts, as logits or as probabilities."""
+    if isinstance(loss.spec, DistanceSpec):
+        vectors = np.full((shape[0], loss.spec.vectors, shape[1]), 0.5, dtype)
+        return vectors, np.zeros(shape[0], np.int64)
     if isinstance(loss.spec, ClassSpec) and loss.spec.indices:
         return np.full(shape, 1 / shape[1], dtype), np.zeros(shape[0], np.int64)
     return np.full(shape, 0.5, dtype), np.ones(shape, dtype)

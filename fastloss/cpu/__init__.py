@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fastloss.cpu.class_plan import ClassPlan
+from fastloss.cpu.distance_plan import DistancePlan
 from fastloss.cpu.pointwise_plan import PointwisePlan
-from fastloss.spec import Operands, PointwiseSpec, Request
+from fastloss.spec import DistanceSpec, Operands, PointwiseSpec, Request
 
 
-def plan(request: Request, operands: Operands) -> PointwisePlan | ClassPlan:
+def plan(request: Request, operands: Operands) -> PointwisePlan | DistancePlan | ClassPlan:
     """Return the plan for a call that has passed the checks."""
     if isinstance(request.spec, PointwiseSpec):
         return PointwisePlan(request.spec, request, operands)
+    if isinstance(request.spec, DistanceSpec):
+        return DistancePlan(request.spec, request, operands)
     return ClassPlan(request.spec, request, operands)

@@ -78,10 +78,8 @@ def _results(call: Call, *operands: tuple[tuple[int, ...], Any]) -> tuple[Any, .
 
 def _loss_shape(call: Call, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the unreduced loss of predictions of this shape."""
-    if not isinstance(call.spec, ClassSpec):
-        return shape
-    axis = call.option("axis", -1) % len(shape)
-    return shape[:axis] + shape[axis + 1 :]
+    axes = {axis % len(shape) for axis in call.spec.axes(dict(call.options))}
+    return tuple(n for axis, n in enumerate(shape) if axis not in axes)
 
 
 @loss_p.def_abstract_eval
@@ -217,7 +215,7 @@ def _merged(
     if is_class and axis >= 0:
         options = {**dict(call.options), "axis": axis + 1}
         call = call._replace(options=tuple(options.items()))
-    ndim = p.ndim - of_p + 1 - is_class  # of the losses
+    ndim = p.ndim - of_p + 1 - len(call.spec.axes(dict(call.options)))  # of the losses
 
     def whole(array: Any, own: bool) -> Any:
         return array if own else jnp.broadcast_to(array, (size, *array.shape))

@@ -11,7 +11,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from fastloss.jax.primitive import Call, loss_p
-from fastloss.spec import ClassSpec, Spec, Want
+from fastloss.spec import Spec, Want
 
 
 def evaluate(
@@ -88,8 +88,8 @@ def _backward(call: Call, kept: Any, upstream: Any) -> tuple[Any, ...]:
         (grad,) = loss_p.bind(*kept[:at], upstream, *kept[at:], call=whole)
         return grad, *nothing
     grad = kept[0]
-    if call.reduction == "none" and isinstance(call.spec, ClassSpec):
-        upstream = jax.numpy.expand_dims(upstream, call.option("axis", -1))
+    if call.reduction == "none":
+        upstream = jax.numpy.expand_dims(upstream, call.spec.axes(dict(call.options)))
     return (grad * upstream).astype(grad.dtype), *nothing
 
 

@@ -66,7 +66,7 @@ def _merged(
         t if own else t.expand(size, *t.shape)
         for t, own in zip((predictions, targets), batched, strict=False)
     ]
-    loss_ndim = wholes[0].ndim - (1 if is_class else 0)
+    loss_ndim = wholes[0].ndim - len(call.spec.axes(options))
     weight = _aligned(weight, batched[2], loss_ndim)
     if not is_class:
         arrays = [

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fastloss.engine import compute
-from fastloss.spec import ClassSpec, Spec, Want
+from fastloss.spec import Spec, Want
 
 Tensor = torch.Tensor
 
@@ -93,8 +93,9 @@ def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
 
 def aligned(upstream: Tensor, spec: Spec, reduction: str, options: Mapping[str, Any]) -> Tensor:
     """Return the upstream gradient of the loss so that it broadcasts against the predictions."""
-    if reduction == "none" and isinstance(spec, ClassSpec):
-        return upstream.unsqueeze(options.get("axis", -1))
+    if reduction == "none":
+        for axis in reversed(spec.axes(options)):
+            upstream = upstream.unsqueeze(axis)
     return upstream
 
 

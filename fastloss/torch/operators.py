@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from fastloss.spec import ClassSpec, Want
+from fastloss.spec import Want
 from fastloss.torch.batching import over_batch
 from fastloss.torch.call import Call, Tensor, read_call
 from fastloss.torch.eager import aligned, no_second_derivative, once, times
@@ -82,8 +82,8 @@ def new_loss(call: Call, predictions: Tensor) -> Tensor:
     """Return a tensor like the loss."""
     dtype = torch.float64 if predictions.dtype == torch.float64 else torch.float32
     shape = list(predictions.shape) if call.reduction == "none" else []
-    if shape and isinstance(call.spec, ClassSpec):
-        del shape[call.options.get("axis", -1)]
+    for axis in call.spec.axes(call.options) if shape else ():
+        del shape[axis]
     return predictions.new_empty(shape, dtype=dtype)
 
 

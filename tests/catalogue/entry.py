@@ -29,6 +29,9 @@ class Loss:
     smooth: Callable[[np.ndarray], np.ndarray] = lambda p: p
     """Moves predictions away from kinks and poles, for differences."""
     over_classes: bool = False
+    """Whether an example extends over the last axis, of classes or of entries."""
+    vectors: int = 0
+    """How many vectors an example has, on an axis of their own before the last; 0: no such axis."""
     only: Mapping[str, str] = field(default_factory=dict)
     """options' name -> the only kind of target they make sense for."""
 

@@ -136,14 +136,14 @@ def test_shape_and_dtype_of_out(case):
     for shape in ((4,), (3, 4), (4, 3, 1), (5, 3)):
         refused(
             ValueError,
-            ["out", str(shape), "(4, 3)"],
+            ["out", str(shape), str(predictions.shape)],
             method,
             predictions,
             targets,
             out=np.zeros(shape),
         )
     for dtype in (np.float32, np.int64, complex):
-        out = np.zeros((4, 3), dtype)
+        out = np.zeros(predictions.shape, dtype)
         refused(
             TypeError, ["out", out.dtype.name, "float64"], method, predictions, targets, out=out
         )
@@ -163,7 +163,7 @@ def test_out_of_another_type(out):
     refused(TypeError, ["out"], fl.mse.grad, X, X, out=out)
 
 
-@each("case", [case for case in FIRST if case.kind != "hard"])
+@each("case", [case for case in FIRST if case.kind not in ("hard", "which")])
 def test_out_must_not_be_the_targets(case):
     """out=predictions is the only way in which an input is ever written."""
     predictions, targets = legal(case)
