@@ -61,6 +61,17 @@ class Case:
         return isinstance(getattr(fl, self.loss).spec, ClassSpec)
 
     @property
+    def examples(self) -> int:
+        """How many losses the mean is over."""
+        within: tuple[int, ...] = getattr(fl, self.loss).spec.axes({"axis": self.axis})
+        return self.size // math.prod(self.shape[axis] for axis in within)
+
+    @property
+    def by_element(self) -> bool:
+        """Whether each element has a loss of its own, and a target."""
+        return self.examples == self.size
+
+    @property
     def axis(self) -> int:
         """The class axis: PyTorch's, which is the last one of a matrix."""
         return 1
@@ -146,6 +157,8 @@ CASES = (
     Case("js_divergence", (65536, 10), soft=True),
     Case("cosine_distance", (4096, 1000), soft=True),
     Case("cosine_distance", (65536, 10), soft=True),
+    Case("triplet", (65536, 3, 128)),
+    Case("contrastive", (65536, 2, 128)),
     Case("mse", (1,), short=True, goals=(SINGLE_CALL,)),
     Case("mse", (1_000,)),
     Case("mse", (1_000_000,)),

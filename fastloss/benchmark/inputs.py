@@ -30,8 +30,7 @@ class Inputs:
     @property
     def examples(self) -> int:
         """How many losses the mean is over."""
-        size: int = self.predictions.size
-        return size // self.case.shape[1] if self.case.over_classes else size
+        return self.case.examples
 
 
 def draw(case: Case, threads: int) -> Inputs:
@@ -54,6 +53,8 @@ def _targets(case: Case, rng: np.random.Generator, dtype: np.dtype[np.generic]) 
         mass = rng.random(case.shape, np.float32)
         mass /= mass.sum(axis=1, keepdims=True)
         return mass.astype(dtype)
+    if not case.by_element:  # of distances: which of two
+        return rng.integers(0, 2, case.examples)
     if case.loss in OF_SIGNS:
         return rng.choice(np.array([-1, 1], np.float32), case.shape).astype(dtype)
     return rng.integers(0, 2, case.shape).astype(dtype)

@@ -36,6 +36,18 @@ def jensen_shannon(z: Any, t: Any) -> Any:
     return 0.5 * both.sum() / len(z)
 
 
+def in_order(p: Any, t: Any) -> tuple[Any, Any, Any]:
+    """Anchors, positives and negatives, of which the targets say where they are."""
+    rows = torch.arange(len(t))
+    return p[:, 0], p[rows, 1 + t], p[rows, 2 - t]
+
+
+def pairs(p: Any, t: Any) -> Any:
+    """The contrastive loss, as sentence-transformers writes it."""
+    d = functional.pairwise_distance(p[:, 0], p[:, 1], eps=0.0)
+    return 0.5 * (t * d**2 + (1 - t) * functional.relu(1 - d) ** 2).mean()
+
+
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "cross_entropy": functional.cross_entropy,
     "mse": lambda p, t: 0.5 * functional.mse_loss(p, t),
@@ -48,6 +60,8 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "kl_divergence": lambda p, t: functional.kl_div(p, t, reduction="batchmean"),
     "js_divergence": jensen_shannon,
     "cosine_distance": lambda p, t: 1 - functional.cosine_similarity(p, t, dim=1).mean(),
+    "triplet": lambda p, t: functional.triplet_margin_loss(*in_order(p, t)),
+    "contrastive": pairs,
     # PyTorch has no binary hinge of its own; this is what its users write.
     "hinge": lambda p, t: torch.clamp(1 - p * t, min=0).mean(),
     "huber": functional.huber_loss,
