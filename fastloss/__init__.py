@@ -31,6 +31,7 @@ from fastloss.losses.multilabel import *
 from fastloss.losses.ranking import *
 from fastloss.losses.regression import *
 from fastloss.losses.robust import *
+from fastloss.losses.similarity import *
 from fastloss.pointwise import pointwise_loss
 
 __version__ = "0.1.0"

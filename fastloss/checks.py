@@ -10,7 +10,7 @@ import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.dtypes import FLOATS, INTEGERS, name_of, real_dtype
-from fastloss.spec import ClassSpec, DistanceSpec, Operands, Request, Spec
+from fastloss.spec import ClassSpec, DistanceSpec, Operands, Request, SimilaritySpec, Spec
 
 REDUCTIONS = ("none", "sum", "mean")
 
@@ -180,6 +180,8 @@ def check_operands(request: Request, operands: Operands) -> None:
         shape = _check_class_targets(request, request.spec, p, t, operands.array_options)
     elif isinstance(request.spec, DistanceSpec):
         shape = _check_vectors(request.spec, p, t)
+    elif isinstance(request.spec, SimilaritySpec):
+        shape = _check_embeddings(request, p, t)
     else:
         check_real("targets", t)
         if t.shape != p.shape:
@@ -266,6 +268,26 @@ def _check_vectors(spec: DistanceSpec, p: Array, t: Array) -> tuple[int, ...]:
             f"targets have the shape {t.shape}, expected {shape}: that of the predictions, "
             f"{p.shape}, without the last two axes"
         )
+    return shape
+
+
+def _check_embeddings(request: Request, p: Array, t: Array) -> tuple[int, ...]:
+    """Check the operands of a loss of a batch's similarities; return the shape of its losses."""
+    name = request.spec.name
+    if request.want.hess:
+        raise TypeError(f"{name} has no hessian; value_and_grad and grad have its gradient")
+    if name_of(t.dtype) not in INTEGERS:
+        _refuse_dtype("targets", t, "labels of an integer dtype")
+    if p.ndim != 2 or p.shape[1] == 0:
+        raise ValueError(
+            f"{name}: predictions have the shape {p.shape}, expected (N, D) with D > 0: an "
+            "embedding for each example; reshape them"
+        )
+    if t.shape != p.shape[:1]:
+        raise ValueError(
+            f"targets have the shape {t.shape}, expected {p.shape[:1]}: a label for each example"
+        )
+    shape: tuple[int, ...] = t.shape
     return shape
 
 

@@ -61,6 +61,9 @@ def everything(prediction: float, target: float, tolerance: float) -> bool:
 class PointwiseSpec:
     """An element-wise loss as scalar functions f(prediction, target, *options)."""
 
+    #: Whether the loss of an example depends on this example alone; the same for all of a kind.
+    independent = True
+
     name: str
     value: Formula
     grad: Formula
@@ -82,6 +85,8 @@ class ClassSpec:
     examples of the class; `counts_class_weight`: a mean divides by them, too. `classes` is the
     number of classes that the loss is for, None for any.
     """
+
+    independent = True
 
     name: str
     options: tuple[Option, ...] = ()
@@ -178,6 +183,8 @@ class DistanceSpec:
     and hess(k, distances, target, *options), and there are no mixed ones.
     """
 
+    independent = True
+
     name: str
     vectors: int
     pairs: Callable[[Mapping[str, Any]], int]
@@ -200,7 +207,25 @@ class DistanceSpec:
 #: Options that say what a distance is, and which there are; formulas do not see them.
 DISTANCE_OPTIONS = ("p", "eps", "swap")
 
-Spec = PointwiseSpec | ClassSpec | DistanceSpec
+
+@dataclass(frozen=True, eq=False)
+class SimilaritySpec:
+    """NT-Xent: a loss of the cosine similarities between all examples of a batch.
+
+    Predictions are (N, D), targets labels (N,). It has no hessian.
+    """
+
+    independent = False
+
+    name: str
+    options: tuple[Option, ...] = ()
+
+    def axes(self, options: Mapping[str, Any]) -> tuple[int, ...]:
+        """The axes of the predictions that one example extends over: its entries."""
+        return (-1,)
+
+
+Spec = PointwiseSpec | ClassSpec | DistanceSpec | SimilaritySpec
 
 
 class Operands(NamedTuple):

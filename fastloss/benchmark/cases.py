@@ -159,6 +159,7 @@ CASES = (
     Case("cosine_distance", (65536, 10), soft=True),
     Case("triplet", (65536, 3, 128)),
     Case("contrastive", (65536, 2, 128)),
+    Case("ntxent", (1024, 128)),
     Case("mse", (1,), short=True, goals=(SINGLE_CALL,)),
     Case("mse", (1_000,)),
     Case("mse", (1_000_000,)),

@@ -53,6 +53,8 @@ def _targets(case: Case, rng: np.random.Generator, dtype: np.dtype[np.generic]) 
         mass = rng.random(case.shape, np.float32)
         mass /= mass.sum(axis=1, keepdims=True)
         return mass.astype(dtype)
+    if case.loss == "ntxent":  # two views of each example
+        return np.arange(case.examples) // 2
     if not case.by_element:  # of distances: which of two
         return rng.integers(0, 2, case.examples)
     if case.loss in OF_SIGNS:

@@ -204,7 +204,7 @@ def _merged(
     call: Call, size: int, operands: Sequence[Any], mapped: Sequence[bool]
 ) -> tuple[Call, list[Any]] | None:
     """Return the call over one more leading axis, and its operands; None where there is none."""
-    if call.reduction != "none":
+    if call.reduction != "none" or not call.spec.independent:
         return None
     p, t, w, u, arrays = call.split(operands)
     of_p, of_t, of_w, of_u, of_arrays = call.split(mapped)

@@ -51,7 +51,7 @@ def _merged(
 
     An unreduced loss does not care how many axes there are; a mean is one per batch.
     """
-    if call.reduction != "none":
+    if call.reduction != "none" or not call.spec.independent:
         return None
     is_class = isinstance(call.spec, ClassSpec)
     predictions, targets, weight, *rest = tensors

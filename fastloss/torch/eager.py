@@ -34,7 +34,7 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
         """Compute the loss, keep the gradient."""
         ctx.call = spec, reduction, options
         ctx.set_materialize_grads(False)
-        ctx.keeps = predictions.dtype != torch.float16
+        ctx.keeps = keeps_gradient(predictions, spec, reduction)
         want = Want.LOSS_AND_GRAD if ctx.keeps else Want.LOSS
         loss: Tensor
         loss, grad, _ = compute(
@@ -64,6 +64,15 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """Refuse."""
         raise no_forward_mode(ctx.call[0].name)
+
+
+def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
+    """Whether the gradient can be made before the upstream gradient is known.
+
+    It need only be scaled then, unless float16 loses it meanwhile, or each loss has an upstream
+    gradient of its own and depends on all examples.
+    """
+    return predictions.dtype != torch.float16 and (spec.independent or reduction != "none")
 
 
 #: The loss of (predictions, targets, sample_weight, spec, reduction, options). The Function is of

@@ -8,7 +8,7 @@ of target, of option and of domain is among them.
 """
 
 import fastloss as fl
-from tests.catalogue import classification, elementwise, rows, vectors
+from tests.catalogue import batches, classification, elementwise, rows, vectors
 from tests.catalogue.entry import Case, Loss
 
 __all__ = [
@@ -19,11 +19,18 @@ __all__ = [
 LISTED = {loss.name for loss in fl.losses()}
 """What the package lists, before any test adds losses of its own."""
 
-LOSSES = (*classification.LOSSES, *rows.LOSSES, *vectors.LOSSES, *elementwise.LOSSES)
+LOSSES = (
+    *classification.LOSSES,
+    *rows.LOSSES,
+    *vectors.LOSSES,
+    *batches.LOSSES,
+    *elementwise.LOSSES,
+)
 
 CASES = tuple(
     Case(loss, kind, option_set)
     for loss in LOSSES
+    if loss.independent
     for kind in loss.targets
     for option_set in loss.options
     if loss.only.get(option_set, kind) == kind

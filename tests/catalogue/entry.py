@@ -32,6 +32,8 @@ class Loss:
     """Whether an example extends over the last axis, of classes or of entries."""
     vectors: int = 0
     """How many vectors an example has, on an axis of their own before the last; 0: no such axis."""
+    independent: bool = True
+    """Whether an example's loss depends on it alone; others are in no case, only in the list."""
     only: Mapping[str, str] = field(default_factory=dict)
     """options' name -> the only kind of target they make sense for."""
 

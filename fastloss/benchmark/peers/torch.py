@@ -48,6 +48,13 @@ def pairs(p: Any, t: Any) -> Any:
     return 0.5 * (t * d**2 + (1 - t) * functional.relu(1 - d) ** 2).mean()
 
 
+def views(p: Any, t: Any) -> Any:
+    """NT-Xent of two views of each example, side by side, as SimCLR has it."""
+    units = functional.normalize(p)
+    similarities = (units @ units.T / 0.07).fill_diagonal_(-torch.inf)
+    return functional.cross_entropy(similarities, torch.arange(len(p)) ^ 1)
+
+
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "cross_entropy": functional.cross_entropy,
     "mse": lambda p, t: 0.5 * functional.mse_loss(p, t),
@@ -62,6 +69,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "cosine_distance": lambda p, t: 1 - functional.cosine_similarity(p, t, dim=1).mean(),
     "triplet": lambda p, t: functional.triplet_margin_loss(*in_order(p, t)),
     "contrastive": pairs,
+    "ntxent": views,
     # PyTorch has no binary hinge of its own; this is what its users write.
     "hinge": lambda p, t: torch.clamp(1 - p * t, min=0).mean(),
     "huber": functional.huber_loss,
