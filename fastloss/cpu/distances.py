@@ -165,7 +165,7 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
     measure = _make_measure(variant)
     fetch, place, deliver, _, apart = transfers_of_a_kernel()(size)
     where = (None,) * len(spec.parameters)
-    PAIRS, TRIPLE, ORDERED = variant.pairs, spec.vectors == 3, spec.ordered
+    PAIRS, TRIPLE, TURNS = variant.pairs, spec.vectors == 3, spec.ordered
     VECTORS = spec.vectors
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
 
@@ -204,9 +204,11 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
         """Compute the derivatives of one example; return its loss."""
         n, p, eps = call.entries, real(call.p), real(call.eps)
         options = load_tuple(call.options, where, real(0))
-        near = far = third = measure(x0, x1, n, p, eps)
+        near = far = third = measure(x0, x2 if TURNS and target == 1 else x1, n, p, eps)
         if PAIRS > 1:
-            far = measure(x0, x2, n, p, eps)
+            far = measure(x0, x1 if TURNS and target == 1 else x2, n, p, eps)
+        if TURNS and target == 1:  # memory is slow to be read in another order than its own
+            near, far = far, near
         if PAIRS > 2:
             third = measure(x1, x2, n, p, eps)
         distances = distances_of(near, far, third)
@@ -246,7 +248,7 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
         total = 0.0
         for i in range(first, least(call.n, first + call.per_chunk)):
             y, weight = load_int64(call.t, i), entry_of(call.w, i)
-            role = 2 if TRIPLE and ORDERED and y == 1 else 1
+            role = 2 if TURNS and y == 1 else 1
             # Of two vectors the second stands for the third as well.
             other = 3 - role if TRIPLE else 1
             x = call.x + offset_of(call.x_layout, i, whole)

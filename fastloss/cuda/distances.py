@@ -149,7 +149,7 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
     options_at = options_of(DistanceCall, (False,) * len(spec.parameters), real)
     weight_of, upstream_of, index_of, *_ = examples_of(False)
     outer_of = outer_factor(THREADS)
-    PAIRS, VECTORS, ORDERED = variant.pairs, spec.vectors, spec.ordered
+    PAIRS, VECTORS, TURNS = variant.pairs, spec.vectors, spec.ordered
     TRIPLE = VECTORS == 3
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     DERIVATIVES = GRAD or HESS
@@ -176,7 +176,7 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
             y, weight = index_of(call, i), weight_of(call, i)
             live = weight != 0.0
             bad = math.nan if y != 0 and y != 1 else 0.0
-            role = np.int64(2) if TRIPLE and ORDERED and y == 1 else np.int64(1)
+            role = np.int64(2) if TURNS and y == 1 else np.int64(1)
             # Of two vectors the second stands for the third as well.
             other = 3 - role if TRIPLE else np.int64(1)
             n = call.entries if live else np.int64(0)
