@@ -213,6 +213,7 @@ class TestRefusals:
             (ValueError, "'exact', 'xgboost', 'lightgbm'", (fl.mse,), {"hessian": "newton"}),
             (ValueError, "hessian must be one of", (fl.mse,), {"hessian": None}),
             (TypeError, "without a hessian", (no_hessian(),), {}),
+            (TypeError, "triplet is a loss of embeddings", (fl.triplet,), {}),
         ]:
             with pytest.raises(error, match=words):
                 make(*args, **options)
