@@ -82,7 +82,7 @@ def plot_memory(results: Mapping[str, Any], path: Path) -> None:
     best, ours, peers = [], [], []
     for row, case in enumerate(cases):
         us = results["cases"][str(case)]["us"]
-        name = "copy" if case.over_classes else "triad"
+        name = "triad" if case.by_element else "copy"
         plain = us[LIMIT][name]
         best.append(((best_limit(us[LIMIT], name) or plain) / plain, row))
         ours.append((us[OURS][GRADIENT_OUT] / plain, row))

@@ -38,7 +38,7 @@ PER_EXAMPLE = 16
 
 def allowed(inputs: Inputs) -> Mapping[str, int]:
     """Return the goal of each of fastloss' calls."""
-    forward = PER_EXAMPLE * inputs.examples if inputs.case.over_classes else 0
+    forward = PER_EXAMPLE * inputs.examples if not inputs.case.by_element else 0
     gradient = int(inputs.predictions.nbytes)
     return {FORWARD: forward, GRADIENT: gradient, GRADIENT_OUT: 0, IN_PLACE: 0}
 

@@ -24,13 +24,16 @@ from fastloss.losses.boxes import *
 from fastloss.losses.class_margins import *
 from fastloss.losses.classification import *
 from fastloss.losses.confidence import *
+from fastloss.losses.distances import *
 from fastloss.losses.divergences import *
 from fastloss.losses.likelihoods import *
 from fastloss.losses.margins import *
 from fastloss.losses.multilabel import *
+from fastloss.losses.ranking import *
 from fastloss.losses.regions import *
 from fastloss.losses.regression import *
 from fastloss.losses.robust import *
+from fastloss.losses.similarity import *
 from fastloss.pointwise import pointwise_loss
 
 __version__ = "0.1.0"

@@ -1,23 +1,20 @@
-"""The axes that a loss over classes, or over a region, makes one number of."""
+"""The axes of the predictions that a loss makes one number of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastloss.spec import ClassSpec
+from fastloss.spec import ClassSpec, Spec
 
 
-def axes_of(
-    spec: ClassSpec, options: Mapping[str, Any], shape: Sequence[int]
-) -> tuple[int, ...]:  # fmt: skip
+def axes_of(spec: Spec, options: Mapping[str, Any], shape: Sequence[int]) -> tuple[int, ...]:
     """Return these axes of predictions of a shape, as numbers from 0 in ascending order."""
-    given = options.get("axis", spec.axis)
+    axes = spec.axes(options)
     ndim = len(shape)
-    if ndim == 0:
+    if axes and ndim == 0:
         raise ValueError("predictions must have a class axis, but have no axis at all")
-    axes = given if isinstance(given, tuple) else (given,)
-    of = f" of axis={given}" if isinstance(given, tuple) else ""
+    of = f" of axis={axes}" if len(axes) > 1 else ""
     for axis in axes:
         if not -ndim <= axis < ndim:
             raise ValueError(
@@ -27,7 +24,7 @@ def axes_of(
     found = sorted({axis % ndim for axis in axes})
     if len(found) < len(axes):
         raise ValueError(
-            f"axis={given} names an axis of predictions of shape {tuple(shape)} twice; name each "
+            f"axis={axes} names an axis of predictions of shape {tuple(shape)} twice; name each "
             "once"
         )
     return tuple(found)
@@ -40,7 +37,5 @@ def without(values: Sequence[Any], axes: tuple[int, ...]) -> tuple[Any, ...]:
 
 def behind_batch(spec: ClassSpec, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that mean the same axes of arrays with one more axis in front."""
-    given = options.get("axis", spec.axis)
-    axes = given if isinstance(given, tuple) else (given,)
-    moved = tuple([axis + 1 if axis >= 0 else axis for axis in axes])
-    return {**options, "axis": moved if isinstance(given, tuple) else moved[0]}
+    moved = tuple([axis + 1 if axis >= 0 else axis for axis in spec.axes(options)])
+    return {**options, "axis": moved if isinstance(spec.axis, tuple) else moved[0]}

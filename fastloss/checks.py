@@ -11,7 +11,7 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.axes import axes_of, without
 from fastloss.dtypes import FLOATS, INTEGERS, name_of, real_dtype
-from fastloss.spec import ClassSpec, Operands, Request, Spec
+from fastloss.spec import ClassSpec, DistanceSpec, Operands, Request, SimilaritySpec, Spec
 
 REDUCTIONS = ("none", "sum", "mean")
 
@@ -193,6 +193,10 @@ def check_operands(request: Request, operands: Operands) -> None:
         _refuse_dtype("predictions", p, f"of a floating dtype ({', '.join(FLOATS)})")
     if isinstance(request.spec, ClassSpec):
         shape = _check_class_targets(request, request.spec, p, t, operands.array_options)
+    elif isinstance(request.spec, DistanceSpec):
+        shape = _check_vectors(request.spec, p, t)
+    elif isinstance(request.spec, SimilaritySpec):
+        shape = _check_embeddings(request, p, t)
     else:
         check_real("targets", t)
         if t.shape != p.shape:
@@ -248,6 +252,46 @@ def _check_class_targets(
         kinds = ["class indices (integers)"] if spec.indices else []
         kinds += ["probabilities (floats)" if spec.indices else "floats"] if spec.vectors else []
         _refuse_dtype("targets", t, " or ".join(kinds))
+    return shape
+
+
+def _check_vectors(spec: DistanceSpec, p: Array, t: Array) -> tuple[int, ...]:
+    """Check the operands of a loss of distances; return the shape of one loss per example."""
+    name = name_of(t.dtype)
+    if name not in INTEGERS and name != "bool":
+        _refuse_dtype("targets", t, "0 and 1, of an integer dtype or bool")
+    if p.ndim < 2 or p.shape[-2] != spec.vectors or p.shape[-1] == 0:
+        raise ValueError(
+            f"{spec.name}: predictions have the shape {p.shape}, expected (..., {spec.vectors}, D) "
+            f"with D > 0: {spec.vectors} vectors for each example; numpy.stack(vectors, axis=-2) "
+            "makes one array of them"
+        )
+    shape: tuple[int, ...] = p.shape[:-2]
+    if t.shape != shape:
+        raise ValueError(
+            f"targets have the shape {t.shape}, expected {shape}: that of the predictions, "
+            f"{p.shape}, without the last two axes"
+        )
+    return shape
+
+
+def _check_embeddings(request: Request, p: Array, t: Array) -> tuple[int, ...]:
+    """Check the operands of a loss of a batch's similarities; return the shape of its losses."""
+    name = request.spec.name
+    if request.want.hess:
+        raise TypeError(f"{name} has no hessian; value_and_grad and grad have its gradient")
+    if name_of(t.dtype) not in INTEGERS:
+        _refuse_dtype("targets", t, "labels of an integer dtype")
+    if p.ndim != 2 or p.shape[1] == 0:
+        raise ValueError(
+            f"{name}: predictions have the shape {p.shape}, expected (N, D) with D > 0: an "
+            "embedding for each example; reshape them"
+        )
+    if t.shape != p.shape[:1]:
+        raise ValueError(
+            f"targets have the shape {t.shape}, expected {p.shape[:1]}: a label for each example"
+        )
+    shape: tuple[int, ...] = t.shape
     return shape
 
 

@@ -64,12 +64,19 @@ def everything(prediction: float, target: float, tolerance: float) -> bool:
 class PointwiseSpec:
     """An element-wise loss as scalar functions f(prediction, target, *options)."""
 
+    #: Whether the loss of an example depends on this example alone; the same for all of a kind.
+    independent = True
+
     name: str
     value: Formula
     grad: Formula
     hess: Formula | None = None
     options: tuple[Option, ...] = ()
     domain: Domain | None = None
+
+    def axes(self, options: Mapping[str, Any]) -> tuple[int, ...]:
+        """The axes of the predictions that one example extends over: none."""
+        return ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +88,8 @@ class ClassSpec:
     there are any, multiplies the loss of the examples of the class; `counts_class_weight`: a mean
     divides by them, too. `classes` is the number of classes that the loss is for, None for any.
     """
+
+    independent = True
 
     name: str
     options: tuple[Option, ...] = ()
@@ -98,6 +107,11 @@ class ClassSpec:
     def parameters(self) -> tuple[Option, ...]:
         """The options that formulas take; none where the loss is no `RowSpec`."""
         return ()
+
+    def axes(self, options: Mapping[str, Any]) -> tuple[int, ...]:
+        """The axes of the predictions that one example extends over: of the classes, or region."""
+        given = options.get("axis", self.axis)
+        return given if isinstance(given, tuple) else (given,)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -185,7 +199,62 @@ class RowSpec(ClassSpec):
 #: Options that say which classes there are and what they weigh; formulas do not see them.
 CLASS_OPTIONS = ("class_weight", "ignore_index", "axis")
 
-Spec = PointwiseSpec | ClassSpec
+
+@dataclass(frozen=True, eq=False)
+class DistanceSpec:
+    """A loss of the distances between the `vectors` (two or three) of an example.
+
+    Predictions are (..., vectors, D); a target is 0 or 1. Where `ordered`, a target of 1 exchanges
+    the last two vectors, before anything else. The distances are those of the vectors 0 and 1, 0
+    and 2, 1 and 2, of which `pairs(options)` says how many the formulas see. They are the p-norms
+    of the differences, each entry plus eps. The loss is value(distances, target, *options); its
+    first and second derivatives by the distance number k are grad(k, distances, target, *options)
+    and hess(k, distances, target, *options), and there are no mixed ones.
+    """
+
+    independent = True
+
+    name: str
+    vectors: int
+    pairs: Callable[[Mapping[str, Any]], int]
+    value: Formula
+    grad: Formula
+    hess: Formula
+    options: tuple[Option, ...] = ()
+    ordered: bool = False
+
+    @property
+    def parameters(self) -> tuple[Option, ...]:
+        """The options that the formulas take."""
+        return tuple(option for option in self.options if option.name not in DISTANCE_OPTIONS)
+
+    def axes(self, options: Mapping[str, Any]) -> tuple[int, ...]:
+        """The axes of the predictions that one example extends over: vectors and entries."""
+        return (-2, -1)
+
+
+#: Options that say what a distance is, and which there are; formulas do not see them.
+DISTANCE_OPTIONS = ("p", "eps", "swap")
+
+
+@dataclass(frozen=True, eq=False)
+class SimilaritySpec:
+    """NT-Xent: a loss of the cosine similarities between all examples of a batch.
+
+    Predictions are (N, D), targets labels (N,). It has no hessian.
+    """
+
+    independent = False
+
+    name: str
+    options: tuple[Option, ...] = ()
+
+    def axes(self, options: Mapping[str, Any]) -> tuple[int, ...]:
+        """The axes of the predictions that one example extends over: its entries."""
+        return (-1,)
+
+
+Spec = PointwiseSpec | ClassSpec | DistanceSpec | SimilaritySpec
 
 
 class Operands(NamedTuple):

@@ -83,3 +83,15 @@ def row_variant(operands: Operands, outputs: Outputs, rows: bool = False) -> Row
     soft = targets in FLOATS
     predictions = name_of(operands.predictions.dtype)
     return RowVariant(predictions, targets if soft else "float32", soft, outputs, rows)
+
+
+class DistanceVariant(NamedTuple):
+    """Of the kernels of a `DistanceSpec`.
+
+    `norm`: which one, see `fastloss.losses.norms`. `pairs`: how many distances are looked at.
+    """
+
+    predictions: str
+    norm: int
+    pairs: int
+    outputs: Outputs

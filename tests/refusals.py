@@ -20,12 +20,16 @@ TARGETS = {
     "counts": SOFT,
     "signs": SIGNS,
     "boxes": BOXES,
+    "which": Y % 2,
 }
 
 
 def legal(case):
     """Predictions and targets that the loss accepts."""
-    return (BOXES if case.kind == "boxes" else X).copy(), TARGETS[case.kind].copy()
+    count = case.loss.vectors
+    whole = BOXES if case.kind == "boxes" else X
+    predictions = np.stack([whole + k for k in range(count)], axis=-2) if count else whole.copy()
+    return predictions, TARGETS[case.kind].copy()
 
 
 def refused(error, words, call, *args, **kwargs):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastloss import Loss
-from fastloss.spec import CLASS_OPTIONS, Option, PointwiseSpec
+from fastloss.spec import CLASS_OPTIONS, DistanceSpec, Option, PointwiseSpec, SimilaritySpec
 from lossdocs.curves import of_classes, of_elements
 
 Evaluate = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -57,8 +57,14 @@ class _Axis(NamedTuple):
 
 def view(loss: Loss) -> View:
     """Choose what to plot of a loss, and compute it."""
-    pointwise = isinstance(loss.spec, PointwiseSpec)
-    axis = _elements(loss) if pointwise else _classes(loss)
+    if isinstance(loss.spec, PointwiseSpec):
+        axis = _elements(loss)
+    elif isinstance(loss.spec, DistanceSpec):
+        axis = _distances(loss)
+    elif isinstance(loss.spec, SimilaritySpec):
+        axis = _similarities(loss)
+    else:
+        axis = _classes(loss)
     curves = []
     for number, (label, evaluate) in enumerate(axis.targets):
         curves.append(Curve(label, *evaluate(axis.x), number, 0))
@@ -179,6 +185,55 @@ def _classes(loss: Loss) -> _Axis:
             return _Axis("logit $z$ of both labels", _by("z"), _LOGITS, targets)
     ahead = at(sure, lambda x: (x, np.zeros_like(x)), first)
     return _Axis("margin $z_y - z_c$", _by("z_y"), _LOGITS, [("", ahead)])
+
+
+# --- losses of distances ----------------------------------------------------------------
+
+
+def _distances(loss: Loss) -> _Axis:
+    """The axis of a loss of distances: the second vector moves away from the first.
+
+    A third one, on its way, is at a distance of 1.
+    """
+
+    def at(target: int) -> Evaluate:
+        def evaluate(x: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+            places = (np.zeros_like(x), x, np.ones_like(x))[: loss.spec.vectors]
+            predictions = np.stack(places, axis=1)[..., None]  # (points, vectors, 1)
+            targets = np.full(len(x), target)
+            value, grad = loss.value_and_grad(predictions, targets, reduction="none", **options)
+            return value, grad[:, 1, 0]
+
+        return evaluate
+
+    labels = [("$y = 1$", at(1)), ("$y = 0$", at(0))]
+    targets = [("", at(0))] if loss.spec.ordered else labels
+    return _Axis("distance $d(a, b)$", _by("d"), _grid(0.0, 3.0), targets)
+
+
+# --- losses of similarities -------------------------------------------------------------
+
+
+def _similarities(loss: Loss) -> _Axis:
+    """The axis of a loss of a batch: an embedding turns from its positive to one of another label.
+
+    The derivative is that along the circle.
+    """
+    positive, other, labels = (1.0, 0.0), (0.0, 1.0), np.array([0, 0, 1])
+
+    def turned(angle: float, options: dict[str, Any]) -> tuple[float, float]:
+        cos, sin = np.cos(angle), np.sin(angle)
+        value, grad = loss.value_and_grad(
+            np.array([(cos, sin), positive, other]), labels, **options
+        )  # fmt: skip
+        return float(value), float(grad[0] @ (-sin, cos))
+
+    def evaluate(x: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        value, grad = zip(*(turned(angle, options) for angle in x.tolist()), strict=True)
+        return np.array(value), np.array(grad)
+
+    axis = _grid(0.0, np.pi / 2)
+    return _Axis(r"angle $\varphi$ to the positive", _by(r"\varphi"), axis, [("", evaluate)])
 
 
 # --- options ----------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import fastloss as fl
-from fastloss.spec import ClassSpec
+from fastloss.axes import axes_of, without
+from fastloss.spec import ClassSpec, Spec
 
 Limit = Literal["copy", "read", "triad"]
 Call = Literal["forward", "gradient", "gradient, out="]
@@ -61,10 +62,23 @@ class Case:
         return isinstance(getattr(fl, self.loss).spec, ClassSpec)
 
     @property
+    def examples(self) -> int:
+        """How many losses the mean is over."""
+        spec: Spec = getattr(fl, self.loss).spec
+        within = axes_of(spec, {"axis": self.axis}, self.shape)
+        return math.prod(without(self.shape, within))
+
+    @property
+    def by_element(self) -> bool:
+        """Whether each element has a loss of its own, and a target."""
+        return self.examples == self.size
+
+    @property
     def axis(self) -> int | tuple[int, ...]:
         """The class axis: PyTorch's, which is the last one of a matrix; or those of regions."""
         spec = getattr(fl, self.loss).spec
-        return spec.axis if isinstance(spec.axis, tuple) else 1
+        over_region = isinstance(spec, ClassSpec) and isinstance(spec.axis, tuple)
+        return spec.axis if over_region else 1
 
     @property
     def size(self) -> int:
@@ -156,6 +170,9 @@ CASES = (
         Case(loss, (8, 21, 256, 256), soft=True, goals=(REGION,))
         for loss in ("dice", "tversky", "jaccard")
     ],
+    Case("triplet", (65536, 3, 128)),
+    Case("contrastive", (65536, 2, 128)),
+    Case("ntxent", (1024, 128)),
     Case("mse", (1,), short=True, goals=(SINGLE_CALL,)),
     Case("mse", (1_000,)),
     Case("mse", (1_000_000,)),
@@ -180,7 +197,7 @@ CASES = (
     Case("hinge", (10_000_000,), calls=BOTH, goals=(ELEMENTWISE,)),
     *[Case(loss, (10_000_000,), goals=(CATALOGUE,)) for loss in (
         "charbonnier", "exponential", "focal", "gamma_nll", "gaussian_nll", "huber", "log_cosh",
-        "mae", "modified_huber", "msle", "perceptron", "poisson_nll", "poly", "quantile",
-        "smooth_l1", "soft_margin", "squared_hinge", "tweedie_nll",
+        "mae", "margin_ranking", "modified_huber", "msle", "perceptron", "poisson_nll", "poly",
+        "quantile", "smooth_l1", "soft_margin", "squared_hinge", "tweedie_nll",
     )],
 )  # fmt: skip

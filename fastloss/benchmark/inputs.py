@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,8 @@ from fastloss.dtypes import numpy_dtype
 
 #: Losses whose targets are -1 and +1.
 OF_SIGNS = {
-    "exponential", "hinge", "modified_huber", "perceptron", "soft_margin", "squared_hinge",
+    "exponential", "hinge", "margin_ranking", "modified_huber", "perceptron", "soft_margin",
+    "squared_hinge",
 }  # fmt: skip
 
 OF_BOXES = {"ciou", "giou"}
@@ -36,12 +36,7 @@ class Inputs:
     @property
     def examples(self) -> int:
         """How many losses the mean is over."""
-        size: int = self.predictions.size
-        if not self.case.over_classes:
-            return size
-        axis = self.case.axis
-        axes = axis if isinstance(axis, tuple) else (axis,)
-        return size // math.prod(self.case.shape[axis] for axis in axes)
+        return self.case.examples
 
 
 def draw(case: Case, threads: int) -> Inputs:
@@ -74,6 +69,10 @@ def _targets(case: Case, rng: np.random.Generator, dtype: np.dtype[np.generic]) 
         mass = rng.random(case.shape, np.float32)
         mass /= mass.sum(axis=1, keepdims=True)
         return mass.astype(dtype)
+    if case.loss == "ntxent":  # two views of each example
+        return np.arange(case.examples) // 2
+    if not case.by_element:  # of distances: which of two
+        return rng.integers(0, 2, case.examples)
     if case.loss in OF_SIGNS:
         return rng.choice(np.array([-1, 1], np.float32), case.shape).astype(dtype)
     return rng.integers(0, 2, case.shape).astype(dtype)

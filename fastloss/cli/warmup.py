@@ -16,12 +16,15 @@ from fastloss.cli.progress import with_progress
 from fastloss.cpu.compile import cache_directory
 from fastloss.dtypes import numpy_dtype
 from fastloss.loss import Loss
-from fastloss.spec import ClassSpec
+from fastloss.spec import ClassSpec, DistanceSpec, SimilaritySpec
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 #: Few and many classes have kernels of their own, and so have small inputs and those worth threads.
 SHAPES = ((4, 10), (4, 4000), (40_000, 10), (200, 4000))
+
+#: Examples for a loss whose work grows with their square.
+FEW = 256
 
 #: What a program may ask of a loss; each has a kernel of its own.
 CALLS: dict[str, Callable[[Loss, Any, Any], Any]] = {
@@ -54,7 +57,11 @@ def warm_up(dtypes: Sequence[str], names: Sequence[str] | None = None) -> int:
     try:
         losses = _choose(names)
         jobs = [
-            _Job(loss, numpy_dtype(d), call) for d in dtypes for loss in losses for call in CALLS
+            _Job(loss, numpy_dtype(d), call)
+            for d in dtypes
+            for loss in losses
+            for call in CALLS
+            if not (call == "grad_and_hess" and isinstance(loss.spec, SimilaritySpec))
         ]
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -80,6 +87,12 @@ def _arguments(
     loss: Loss, shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return predictions and targets that every loss accepts, as logits or as probabilities."""
+    if isinstance(loss.spec, DistanceSpec):
+        vectors = np.full((shape[0], loss.spec.vectors, shape[1]), 0.5, dtype)
+        return vectors, np.zeros(shape[0], np.int64)
+    if isinstance(loss.spec, SimilaritySpec):
+        n = min(shape[0], FEW)
+        return np.full((n, shape[1]), 0.5, dtype), np.arange(n) // 2
     if isinstance(loss.spec, ClassSpec) and loss.spec.indices:
         return np.full(shape, 1 / shape[1], dtype), np.zeros(shape[0], np.int64)
     return np.full(shape, 0.5, dtype), np.ones(shape, dtype)

@@ -141,7 +141,10 @@ class ClassPlan(CpuPlan):
         """Return the class weights in float64 and as the kernel's real, w and u."""
         class_weight = class_weight_real = w = u = None
         if self.weighted:
-            w, u = self._as_row(operands.sample_weight), self._as_row(operands.grad_output)
+            w, u = (
+                np.ones(self.loss_shape) if array is None else self.as_row(array)
+                for array in (operands.sample_weight, operands.grad_output)
+            )
         if operands.array_options:
             (given,) = operands.array_options.values()
             class_weight = np.ascontiguousarray(as_float(given, _FLOAT64))
@@ -154,13 +157,6 @@ class ClassPlan(CpuPlan):
             # What int64 cannot hold must not turn into a class, or into the ignored one.
             targets = np.minimum(targets, np.uint64(np.iinfo(np.int64).max))
         return np.ascontiguousarray(targets, np.int64)
-
-    def _as_row(self, array: Array | None) -> Array:
-        """Return weights as a row of float64, one for each example; 1 where there are none."""
-        if array is None:
-            return np.ones(self.loss_shape)
-        weights = as_float(array, _FLOAT64)
-        return np.ascontiguousarray(np.broadcast_to(weights, self.loss_shape))
 
     def refusal(self, operands: Operands, bad: int) -> IndexError:
         """Return the error for what is no class index."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastloss.arrays import Array
-from fastloss.checks import check_overlap, real_of
+from fastloss.checks import as_float, check_overlap, real_of
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD, MAYBE_SHARED, NO_GUARDS, Guards, Launch
 from fastloss.cpu.record import DATA, ITEMS, address_of, pack, shared_within
@@ -155,6 +155,13 @@ class CpuPlan:
         return self.layout(
             self.loss_shape, broadcast_strides(shape, strides, self.loss_shape), itemsize
         )
+
+    def as_row(self, array: Array | None) -> Array | None:
+        """Return weights as a row of float64, one for each example; None where there are none."""
+        if array is None:
+            return None
+        weights = as_float(array, np.dtype(np.float64))
+        return np.ascontiguousarray(np.broadcast_to(weights, self.loss_shape))
 
     def new_loss(self) -> Array:
         """Return a new array that the loss is written to."""

@@ -78,9 +78,9 @@ class PointwiseCall(NamedTuple):
 
 
 @functools.cache
-def scan_kernel() -> Kernel:
-    """Return the kernel that sums the weights of the elements."""
-    return Kernel(_make_scan, PointwiseCall, ADD_THREADS, "")
+def scan_kernel(record: type = PointwiseCall) -> Kernel:
+    """Return the kernel that sums the weights of so many elements, or examples, as `record` has."""
+    return Kernel(_make_scan, record, ADD_THREADS, label_of(record.__name__))
 
 
 def _make_scan() -> Any:

@@ -75,8 +75,6 @@ def _results(call: Call, *operands: tuple[tuple[int, ...], Any]) -> tuple[Any, .
 
 def _loss_shape(call: Call, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the unreduced loss of predictions of this shape."""
-    if not isinstance(call.spec, ClassSpec):
-        return shape
     return without(shape, axes_of(call.spec, dict(call.options), shape))
 
 
@@ -202,7 +200,7 @@ def _merged(
     call: Call, size: int, operands: Sequence[Any], mapped: Sequence[bool]
 ) -> tuple[Call, list[Any]] | None:
     """Return the call over one more leading axis, and its operands; None where there is none."""
-    if call.reduction != "none":
+    if call.reduction != "none" or not call.spec.independent:
         return None
     p, t, w, u, arrays = call.split(operands)
     of_p, of_t, of_w, of_u, of_arrays = call.split(mapped)

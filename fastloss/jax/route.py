@@ -12,7 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from fastloss.axes import axes_of
 from fastloss.jax.primitive import Call, loss_p
-from fastloss.spec import ClassSpec, Spec, Want
+from fastloss.spec import Spec, Want
 
 
 def evaluate(
@@ -70,9 +70,11 @@ def _forward(call: Call, *primals: Any) -> tuple[Any, Any]:
                 f"predictions is known; use jax.lax.stop_gradient({name})"
             )
     operands = [primal.value for primal in primals]
-    if operands[0].dtype == np.float16:
+    mixed = call.reduction == "none" and not call.spec.independent
+    if operands[0].dtype == np.float16 or mixed:
         # Divided by the number of examples, a float16 gradient vanishes before the upstream
-        # gradient of a scaled loss could lift it: compute it in the backward pass.
+        # gradient of a scaled loss could lift it, and where each loss depends on all examples, no
+        # scaling of a row makes up for it: compute it in the backward pass.
         return loss_p.bind(*operands, call=call)[0], operands
     loss, grad = loss_p.bind(*operands, call=call._replace(want=Want.LOSS_AND_GRAD))
     return loss, (grad, len(operands))
@@ -89,7 +91,7 @@ def _backward(call: Call, kept: Any, upstream: Any) -> tuple[Any, ...]:
         (grad,) = loss_p.bind(*kept[:at], upstream, *kept[at:], call=whole)
         return grad, *nothing
     grad = kept[0]
-    if call.reduction == "none" and isinstance(call.spec, ClassSpec):
+    if call.reduction == "none":
         axes = axes_of(call.spec, dict(call.options), grad.shape)
         upstream = jax.numpy.expand_dims(upstream, axes)
     return (grad * upstream).astype(grad.dtype), *nothing

@@ -19,10 +19,10 @@ def plus_minus_one(p, t, tolerance):
     return t == const(1.0, t) or t == const(-1.0, t)
 
 
-_SIGNS = Domain(plus_minus_one, "targets -1 or +1")
+SIGNS = Domain(plus_minus_one, "targets -1 or +1")
 _MARGIN = Option("margin", 1.0, number())
 
-_ARRAYS = """Parameters
+ARRAYS = """Parameters
         ----------
         predictions : array, any shape, float64, float32, float16 or bfloat16
             Scores.
@@ -67,7 +67,7 @@ hinge = register(
         hinge_grad,
         hinge_hess,
         (_MARGIN, Option("squared", False, flag)),
-        domain=_SIGNS,
+        domain=SIGNS,
         doc=rf"""
         Hinge loss of the score of each element.
 
@@ -75,7 +75,7 @@ hinge = register(
 
         The gradient is -y inside the margin and 0 from the margin on; the hessian is 0.
 
-        {_ARRAYS}
+        {ARRAYS}
         margin : float, default 1.0
             From which y p on the loss is 0.
         squared : bool, default False
@@ -122,7 +122,7 @@ squared_hinge = register(
         squared_hinge_grad,
         squared_hinge_hess,
         (_MARGIN,),
-        domain=_SIGNS,
+        domain=SIGNS,
         doc=rf"""
         Squared hinge loss of the score of each element.
 
@@ -131,7 +131,7 @@ squared_hinge = register(
         The gradient is -2 y max(0, margin - y p), the hessian 2 inside the margin and 0 from
         there on: `hinge` with ``squared=True``.
 
-        {_ARRAYS}
+        {ARRAYS}
         margin : float, default 1.0
             From which y p on the loss is 0.
         {CALL}
@@ -172,7 +172,7 @@ perceptron = register(
         perceptron_value,
         perceptron_grad,
         perceptron_hess,
-        domain=_SIGNS,
+        domain=SIGNS,
         doc=rf"""
         Perceptron loss of the score of each element: `hinge` without a margin.
 
@@ -181,7 +181,7 @@ perceptron = register(
         The gradient is -y where the sign of the score is wrong, and 0 elsewhere, also at a score
         of 0; the hessian is 0.
 
-        {_ARRAYS}
+        {ARRAYS}
         {CALL}
 
         {SIGN_ERRORS}
@@ -226,7 +226,7 @@ modified_huber = register(
         modified_huber_value,
         modified_huber_grad,
         modified_huber_hess,
-        domain=_SIGNS,
+        domain=SIGNS,
         doc=rf"""
         Squared hinge loss of the score of each element, linear beyond a margin of -1.
 
@@ -235,7 +235,7 @@ modified_huber = register(
         Where y p < -1 this is -4 y p, and the gradient -4 y; elsewhere the gradient is
         -2 y max(0, 1 - y p). The hessian is 2 for -1 <= y p < 1, else 0.
 
-        {_ARRAYS}
+        {ARRAYS}
         {CALL}
 
         {SIGN_ERRORS}
@@ -288,7 +288,7 @@ soft_margin = register(
         The gradient is -y sigmoid(-y p), the hessian y^2 sigmoid(y p) sigmoid(-y p).
         `binary_cross_entropy_with_logits` is the same with labels 0 and 1.
 
-        {_ARRAYS}
+        {ARRAYS}
             Other numbers are accepted, and scale the score.
         {CALL}
 
@@ -328,7 +328,7 @@ exponential = register(
         exponential_value,
         exponential_grad,
         exponential_hess,
-        domain=_SIGNS,
+        domain=SIGNS,
         doc=rf"""
         Exponential loss of the score of each element: what AdaBoost minimises.
 
@@ -336,7 +336,7 @@ exponential = register(
 
         The gradient is -y exp(-y p), the hessian exp(-y p).
 
-        {_ARRAYS}
+        {ARRAYS}
         {CALL}
 
         {SIGN_ERRORS}

@@ -14,7 +14,7 @@ from fastloss.loss import Loss
 from fastloss.objectives.conventions import convention_of
 from fastloss.objectives.initial import initial_score
 from fastloss.objectives.rows import class_indices, row_weights
-from fastloss.spec import ClassSpec
+from fastloss.spec import ClassSpec, PointwiseSpec
 
 
 class Objective:
@@ -28,6 +28,11 @@ class Objective:
             raise TypeError(
                 f"loss must be a fastloss loss, such as fastloss.cross_entropy, not {loss!r}; "
                 "fastloss.pointwise_loss makes one of your own"
+            )
+        if not isinstance(loss.spec, PointwiseSpec | ClassSpec):
+            raise TypeError(
+                f"{loss.name} is a loss of embeddings, whose predictions are no booster's scores; "
+                "take one of a score or of classes"
             )
         if isinstance(loss.spec, ClassSpec) and isinstance(loss.spec.axis, tuple):
             raise TypeError(

@@ -52,7 +52,7 @@ def _merged(
 
     An unreduced loss does not care how many axes there are; a mean is one per batch.
     """
-    if call.reduction != "none":
+    if call.reduction != "none" or not call.spec.independent:
         return None
     is_class = isinstance(call.spec, ClassSpec)
     predictions, targets, weight, *rest = tensors
@@ -64,10 +64,10 @@ def _merged(
         t if own else t.expand(size, *t.shape)
         for t, own in zip((predictions, targets), batched, strict=False)
     ]
-    options, loss_ndim = call.options, wholes[0].ndim
+    options = call.options
     if isinstance(call.spec, ClassSpec):
         options = behind_batch(call.spec, options)
-        loss_ndim -= len(axes_of(call.spec, options, wholes[0].shape))
+    loss_ndim = wholes[0].ndim - len(axes_of(call.spec, options, wholes[0].shape))
     weight = _aligned(weight, batched[2], loss_ndim)
     if not is_class:
         arrays = [

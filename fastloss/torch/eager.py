@@ -9,7 +9,7 @@ import torch
 
 from fastloss.axes import axes_of
 from fastloss.engine import compute
-from fastloss.spec import ClassSpec, Spec, Want
+from fastloss.spec import Spec, Want
 
 Tensor = torch.Tensor
 
@@ -47,7 +47,7 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
         """Compute the loss, keep the gradient."""
         spec, reduction, options, targets, sample_weight = ctx.call = call
         ctx.set_materialize_grads(False)
-        keeps = predictions.dtype is not torch.float16
+        keeps = keeps_gradient(predictions, spec, reduction)
         want = Want.LOSS_AND_GRAD if keeps else Want.LOSS
         loss: Tensor
         loss, grad, _ = compute(
@@ -71,6 +71,15 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """Refuse."""
         raise no_forward_mode(ctx.call[0].name)
+
+
+def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
+    """Whether the gradient can be made before the upstream gradient is known.
+
+    It need only be scaled then, unless float16 loses it meanwhile, or each loss has an upstream
+    gradient of its own and depends on all examples.
+    """
+    return predictions.dtype != torch.float16 and (spec.independent or reduction != "none")
 
 
 #: The loss of (predictions, call). The Function is of the kind that `torch.func` cannot transform,
@@ -119,7 +128,7 @@ def aligned(
     options: Mapping[str, Any],
 ) -> Tensor:
     """Return the upstream gradient so that it broadcasts against predictions of this shape."""
-    if reduction == "none" and isinstance(spec, ClassSpec):
+    if reduction == "none":
         for axis in axes_of(spec, options, shape):
             upstream = upstream.unsqueeze(axis)
     return upstream

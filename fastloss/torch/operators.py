@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fastloss.axes import axes_of, without
-from fastloss.spec import ClassSpec, Want
+from fastloss.spec import Want
 from fastloss.torch.batching import over_batch
 from fastloss.torch.call import Call, Tensor, read_call
 from fastloss.torch.eager import aligned, no_second_derivative, once, times
@@ -83,7 +83,7 @@ def new_loss(call: Call, predictions: Tensor) -> Tensor:
     """Return a tensor like the loss."""
     dtype = torch.float64 if predictions.dtype == torch.float64 else torch.float32
     shape = tuple(predictions.shape) if call.reduction == "none" else ()
-    if shape and isinstance(call.spec, ClassSpec):
+    if shape:
         shape = without(shape, axes_of(call.spec, call.options, shape))
     return predictions.new_empty(shape, dtype=dtype)
 

@@ -12,7 +12,7 @@ from fastloss.arrays.torch import is_transformed
 from fastloss.spec import Spec, Want
 from fastloss.torch import operators
 from fastloss.torch.call import Call, Tensor, name_of
-from fastloss.torch.eager import refuse_other_gradients
+from fastloss.torch.eager import keeps_gradient, refuse_other_gradients
 from fastloss.torch.transforms import transformed_loss
 
 
@@ -54,8 +54,8 @@ def _through_operators(
         return loss, operators.grad(upstream, p, t, w, arrays, text), None
     if is_transformed():
         return transformed_loss(call, p, t, w, *arrays), None, None
-    keeps = p.requires_grad and torch.is_grad_enabled() and p.dtype != torch.float16
-    if keeps:
+    differentiated = p.requires_grad and torch.is_grad_enabled()
+    if differentiated and keeps_gradient(p, call.spec, call.reduction):
         return operators.value_and_grad(p, t, w, arrays, text)[0], None, None
     return operators.value(p, t, w, arrays, text), None, None
 

@@ -8,7 +8,7 @@ of target, of option and of domain is among them.
 """
 
 import fastloss as fl
-from tests.catalogue import boxes, classification, elementwise, regions, rows
+from tests.catalogue import batches, boxes, classification, elementwise, regions, rows, vectors
 from tests.catalogue.entry import Case, Loss
 
 __all__ = [
@@ -20,12 +20,19 @@ LISTED = {loss.name for loss in fl.losses()}
 """What the package lists, before any test adds losses of its own."""
 
 LOSSES = (
-    *classification.LOSSES, *rows.LOSSES, *boxes.LOSSES, *regions.LOSSES, *elementwise.LOSSES,
-)  # fmt: skip
+    *classification.LOSSES,
+    *rows.LOSSES,
+    *boxes.LOSSES,
+    *regions.LOSSES,
+    *vectors.LOSSES,
+    *batches.LOSSES,
+    *elementwise.LOSSES,
+)
 
 CASES = tuple(
     Case(loss, kind, option_set)
     for loss in LOSSES
+    if loss.independent
     for kind in loss.targets
     for option_set in loss.options
     if loss.only.get(option_set, kind) == kind

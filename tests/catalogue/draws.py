@@ -56,6 +56,11 @@ def pos_weight(width):
     return np.linspace(0.5, 3.0, width)
 
 
+def rival_scores(width):
+    """Multiples of 1/4 between -1 and 1."""
+    return np.arange(width) % 9 / 4 - 1
+
+
 def off_the_edge(p):
     """Probabilities well inside (0, 1)."""
     return 0.2 + 0.6 * p

@@ -10,6 +10,7 @@ from tests.catalogue.draws import (
     off_the_kink,
     off_zero,
     pos_weight,
+    rival_scores,
     signs,
     uniform,
 )  # fmt: skip
@@ -141,6 +142,14 @@ LOSSES = (
     of_margin("squared_hinge", {"margin": {"margin": 0.5}}),
     of_margin("perceptron", {}),
     of_margin("modified_huber", {}),
+    of_margin(
+        "margin_ranking",
+        {
+            "margin": {"margin": 0.5},
+            "others": {"other": rival_scores},
+            "both": {"other": -0.75, "margin": 0.25},
+        },
+    ),
     of_margin("soft_margin", {}),
     of_margin("exponential", {}),
     of_logit(

@@ -30,6 +30,11 @@ class Loss:
     smooth: Callable[[np.ndarray], np.ndarray] = lambda p: p
     """Moves predictions away from kinks and poles, for differences."""
     over_classes: bool = False
+    """Whether an example extends over the last axis, of classes or of entries."""
+    vectors: int = 0
+    """How many vectors an example has, on an axis of their own before the last; 0: no such axis."""
+    independent: bool = True
+    """Whether an example's loss depends on it alone; others are in no case, only in the list."""
     classes: int | None = None
     """The only number of classes that the loss is for."""
     exact_slopes: bool = True

@@ -81,6 +81,17 @@ def pointwise_kernel(loss, dtype, *, targets=None, outputs=LOSS_GRAD, plain=True
     return make
 
 
+def distance_kernel(loss, dtype, *, norm=2, pairs=1, outputs=LOSS_GRAD):
+    def make():
+        from fastloss.cuda.distances import compute_kernel
+        from fastloss.cuda.variant import Outputs
+        from fastloss.variant import DistanceVariant
+
+        return compute_kernel(loss.spec, DistanceVariant(dtype, norm, pairs, Outputs(*outputs)))
+
+    return make
+
+
 def builds():
     for dtype in DTYPES:
         for mapping, name in enumerate(("thread", "part", "warp", "block", "large")):
@@ -127,6 +138,13 @@ def builds():
         if isinstance(loss.spec, PointwiseSpec):
             for dtype in ("float32", "bfloat16"):
                 yield Build(loss.name, pointwise_kernel(loss, dtype), dtype)
+    for loss, pairs in ((fl.contrastive, 1), (fl.triplet, 2)):
+        make = distance_kernel(loss, "float32", pairs=pairs)
+        yield Build(loss.name, make, "float32", wide=False)
+    general = distance_kernel(fl.triplet, "bfloat16", norm=0, pairs=3)
+    yield Build("triplet-general", general, "bfloat16", wide=False)
+    hessian = distance_kernel(fl.triplet, "float64", norm=0, pairs=3, outputs=GRAD_HESS)
+    yield Build("triplet-hessian", hessian, "float64", wide=False)
     for dtype in ("float16", "float64"):
         loss = fl.binary_cross_entropy_with_logits
         yield Build(loss.name, pointwise_kernel(loss, dtype), dtype)

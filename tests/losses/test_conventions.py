@@ -146,6 +146,14 @@ PEERS = [
         options={"power": 1.3},
     ),
     Peer("soft_margin", "torch", torchs(functional.soft_margin_loss), targets="signs"),
+    Peer(
+        "margin_ranking", "torch",
+        torchs(
+            lambda x, y, **call: functional.margin_ranking_loss(x, torch.zeros_like(x), y, **call),
+            margin=0.3,
+        ),
+        targets="signs", options={"margin": 0.3},
+    ),
     Peer("squared_hinge", "sklearn", sgd("SquaredHinge", 1.0), targets="signs"),
     Peer("modified_huber", "sklearn", sgd("ModifiedHuber"), targets="signs"),
     Peer("perceptron", "optax", optaxs("perceptron_loss"), targets="signs"),
@@ -196,6 +204,7 @@ def test_ties():
         assert getattr(fl, name).grad(one, one) == expected, name
     assert fl.quantile.grad(one, one, tau=0.25, right_derivative=True) == 0.75
     assert fl.perceptron.grad(np.zeros(1), one) == 0
+    assert fl.margin_ranking.grad(one, one, other=1.0) == 0
     assert fl.squared_hinge.grad(one, one) == 0
     assert fl.modified_huber.grad(one, one) == 0
     assert fl.modified_huber.grad(-one, one) == -4

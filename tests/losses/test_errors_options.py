@@ -163,7 +163,7 @@ def test_out_of_another_type(out):
     refused(TypeError, ["out"], fl.mse.grad, X, X, out=out)
 
 
-@each("case", [case for case in FIRST if case.kind != "hard"])
+@each("case", [case for case in FIRST if case.kind not in ("hard", "which")])
 def test_out_must_not_be_the_targets(case):
     """out=predictions is the only way in which an input is ever written."""
     predictions, targets = legal(case)

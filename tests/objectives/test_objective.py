@@ -214,6 +214,7 @@ class TestRefusals:
             (ValueError, "hessian must be one of", (fl.mse,), {"hessian": None}),
             (TypeError, "without a hessian", (no_hessian(),), {}),
             (TypeError, "a loss of whole regions", (fl.dice,), {}),
+            (TypeError, "triplet is a loss of embeddings", (fl.triplet,), {}),
         ]:
             with pytest.raises(error, match=words):
                 make(*args, **options)

@@ -166,6 +166,13 @@ def perceptron(p, t):
 
 
 @by_terms
+def margin_ranking(p, t, other=0.0, margin=0.0):
+    gap = margin - t * (p - other)
+    # The difference of the scores is rounded by itself: y other stands beside y p.
+    return [margin, -t * p, t * other] if gap > 0 else [mp.mpf(0)] * 3
+
+
+@by_terms
 def modified_huber(p, t):
     return [-4 * p * t, mp.mpf(0), mp.mpf(0)] if p * t < -1 else _gap_terms(1, p, t, squared=True)
 

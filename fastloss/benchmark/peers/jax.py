@@ -19,6 +19,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "multiclass_hinge": optax.losses.multiclass_hinge_loss,
     "kl_divergence": optax.losses.kl_divergence,
     "cosine_distance": optax.losses.cosine_distance,
+    "ntxent": optax.losses.ntxent,
 }
 
 

@@ -99,6 +99,25 @@ def _size(a: Any) -> Any:
     return a.sum((-2, -1))
 
 
+def in_order(p: Any, t: Any) -> tuple[Any, Any, Any]:
+    """Anchors, positives and negatives, of which the targets say where they are."""
+    rows = torch.arange(len(t))
+    return p[:, 0], p[rows, 1 + t], p[rows, 2 - t]
+
+
+def pairs(p: Any, t: Any) -> Any:
+    """The contrastive loss, as sentence-transformers writes it."""
+    d = functional.pairwise_distance(p[:, 0], p[:, 1], eps=0.0)
+    return 0.5 * (t * d**2 + (1 - t) * functional.relu(1 - d) ** 2).mean()
+
+
+def views(p: Any, t: Any) -> Any:
+    """NT-Xent of two views of each example, side by side, as SimCLR has it."""
+    units = functional.normalize(p)
+    similarities = (units @ units.T / 0.07).fill_diagonal_(-torch.inf)
+    return functional.cross_entropy(similarities, torch.arange(len(p)) ^ 1)
+
+
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "cross_entropy": functional.cross_entropy,
     "mse": lambda p, t: 0.5 * functional.mse_loss(p, t),
@@ -116,6 +135,9 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "tversky": tversky,
     "jaccard": jaccard,
     "cosine_distance": lambda p, t: 1 - functional.cosine_similarity(p, t, dim=1).mean(),
+    "triplet": lambda p, t: functional.triplet_margin_loss(*in_order(p, t)),
+    "contrastive": pairs,
+    "ntxent": views,
     # PyTorch has no binary hinge of its own; this is what its users write.
     "hinge": lambda p, t: torch.clamp(1 - p * t, min=0).mean(),
     "huber": functional.huber_loss,
@@ -130,6 +152,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "gamma_nll": lambda p, t: (p + t * torch.exp(-p)).mean(),
     "gaussian_nll": lambda p, t: 0.5 * functional.mse_loss(p, t),
     "log_cosh": lambda p, t: (functional.softplus(-2 * (p - t)) + (p - t) - math.log(2)).mean(),
+    "margin_ranking": lambda p, t: functional.margin_ranking_loss(p, torch.zeros_like(p), t),
     "modified_huber": lambda p, t: torch.where(
         p * t >= -1, torch.clamp(1 - p * t, min=0) ** 2, -4 * p * t
     ).mean(),

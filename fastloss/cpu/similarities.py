@@ -1,0 +1,150 @@
+"""NT-Xent, one row of the matrix of similarities after the other.
+
+A row z has the similarities of one example, by the temperature. With E = log sum_k exp(z_k) over
+those with another label, a positive j has the loss log(exp(z_j) + exp(E)) - z_j, and with q, the
+mean of q_j = 1 / (1 + exp(z_j - E)), the derivatives are -q_j / count and q exp(z_k - E).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastloss.cpu.compile import Kernel
+from fastloss.cpu.ir import least, make_read_record, running_max, running_sum
+from fastloss.cpu.memory import STORAGE, load_float64, load_int64, peek_int32, poke_float64
+from fastloss.elementary import exp_normal, log, sigmoid, softplus
+from fastloss.labels import label_of
+
+#: Similarities that make one chunk worth a thread's while.
+CHUNK = 32768
+
+#: Terms that are added in the predictions' precision, before float64.
+BLOCK = 2048
+
+
+class SimilarityCall(NamedTuple):
+    """The arguments of the kernel.
+
+    Arrays are addresses. z are rows of similarities, over which their derivatives are written,
+    `labels` (int32) and `positives` (float64, how many) those of all examples, `factors` (float64)
+    what the derivatives are multiplied by, `losses` (float64) where the losses go. `block` (int64)
+    has the number of the example whose row is the first, and how many rows there are.
+    """
+
+    z: int
+    labels: int
+    positives: int
+    factors: int
+    losses: int
+    block: int
+    n: int
+    per_chunk: int
+
+
+#: How many of the fields, the first ones, are addresses of arrays.
+ARRAYS = 6
+
+#: read_call(record): the arguments that lie at `record`.
+read_call = make_read_record("read_call", __name__, SimilarityCall, ARRAYS)
+
+
+def rows_per_chunk(n: int) -> int:
+    """Return how many rows one chunk holds; independent of the number of threads."""
+    return max(1, CHUNK // n)
+
+
+@functools.cache
+def compute_kernel(real: str, derivatives: bool) -> Kernel:
+    """Return the kernel for rows of this dtype; it may leave the derivatives out."""
+    make = functools.partial(_make_compute, real, derivatives)
+    return Kernel(make, label_of("similarities", real, derivatives))
+
+
+def _make_compute(name: str, derivatives: bool) -> Callable[..., Any]:
+    size, _, _, peek, poke = STORAGE[name]
+    real = np.dtype(name).type
+    GRAD = derivatives
+
+    @register_jitable
+    def largest_other(z, labels, n, label):
+        """The largest similarity to another label; -inf if there is none."""
+        none = real(-np.inf)
+        found = none
+        for j in range(n):
+            found = running_max(found, peek(z, j) if peek_int32(labels, j) != label else none)
+        return found
+
+    @register_jitable
+    def raise_others(z, labels, n, label, largest):
+        """Make each similarity to another label exp(z - largest); return their sum."""
+        whole = 0.0
+        for start in range(0, n, BLOCK):
+            part = real(0)
+            for j in range(start, least(n, start + BLOCK)):
+                other = peek_int32(labels, j) != label
+                e = exp_normal(peek(z, j) - largest)
+                part = running_sum(part, e if other else real(0))
+                poke(z, j, e if other else peek(z, j))
+            whole += np.float64(part)
+        return whole
+
+    @register_jitable
+    def scale_others(z, labels, n, label, scale):
+        for j in range(n):
+            v = peek(z, j)
+            poke(z, j, v * scale if peek_int32(labels, j) != label else v)
+
+    @register_jitable
+    def clear(z, n):
+        for j in range(n):
+            poke(z, j, real(0))
+
+    @register_jitable
+    def row(z, labels, n, i, positives, factor):
+        """Write the derivatives of an example over its similarities; return its loss."""
+        label = peek_int32(labels, i)
+        largest = largest_other(z, labels, n, label)
+        # Without any, the exponentials that are left out would be of nan.
+        base = largest if largest != real(-np.inf) else real(0)
+        total = raise_others(z, labels, n, label, base)
+        others = log(total)  # of exp(z - base)
+        loss, miss = 0.0, 0.0
+        step = factor / positives
+        for j in range(n):
+            if peek_int32(labels, j) == label:
+                gap = others + np.float64(base - peek(z, j))
+                q = sigmoid(gap)
+                if j != i:
+                    loss += softplus(gap)
+                    miss += q
+                if GRAD:
+                    poke(z, j, real(-step * q) if j != i else real(0))
+        if GRAD:
+            # Without another label there is no total, and nothing to scale.
+            scale = step * miss / total if total != 0.0 else 0.0
+            scale_others(z, labels, n, label, real(scale))
+        return loss / positives
+
+    def compute(record, chunk, slot):
+        """Compute a chunk of rows."""
+        call = read_call(record)
+        first = chunk * call.per_chunk
+        start, rows = load_int64(call.block, 0), load_int64(call.block, 1)
+        for r in range(first, least(rows, first + call.per_chunk)):
+            i = start + r
+            z = call.z + r * call.n * size
+            positives, factor = load_float64(call.positives, i), load_float64(call.factors, i)
+            loss = 0.0
+            if positives > 0.0:
+                loss = row(z, call.labels, call.n, i, positives, factor)
+            if GRAD and (positives == 0.0 or factor == 0.0):  # also where the loss is nan
+                clear(z, call.n)
+            poke_float64(call.losses, i, loss)
+        return 0.0
+
+    return compute
