@@ -7,15 +7,18 @@ divides by.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.ir import least, make_read_record
-from fastloss.cpu.memory import load_float64, load_int64, poke_int64
+from fastloss.cpu.memory import STORAGE, load_float64, load_int64, poke_int64
+from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline
+from fastloss.variant import ClassVariant, RowVariant
 
 #: Examples that one chunk of `scan` looks at.
 SCAN_CHUNK = 16384
@@ -96,6 +99,23 @@ def target_of(call, i, soft):
     if y == call.ignore_index:
         return np.int64(-1), 0.0, 0.0
     return y, call.keep * entry_of(call.class_weight, y), entry_of(call.w, i)
+
+
+def make_write_zeros(variant: ClassVariant | RowVariant) -> Any:
+    """Make the function (classes, g, h) that clears the derivatives of an example."""
+    store = STORAGE[variant.predictions].store
+    real = real_dtype(variant.predictions).type
+    _, GRAD, HESS, _ = variant.outputs
+
+    @register_jitable
+    def write_zeros(classes, g, h):
+        for c in range(classes):
+            if GRAD:
+                store(g, c, real(0))
+            if HESS:
+                store(h, c, real(0))
+
+    return write_zeros
 
 
 # --- before anything is written ---------------------------------------------------------

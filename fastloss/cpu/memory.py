@@ -16,7 +16,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import register_jitable
 
-from fastloss.cpu import ir
+from fastloss.cpu import half, ir
 from fastloss.elementary import inline
 
 # --- scalars in memory ------------------------------------------------------------------
@@ -32,8 +32,8 @@ def _store(name, kind, encode=None, **options):
 
 load_float64 = _load("load_float64", types.float64, ir.F64)
 load_float32 = _load("load_float32", types.float32, ir.F32)
-load_float16 = _load("load_float16", types.float32, ir.I16, ir.decode_float16)
-load_bfloat16 = _load("load_bfloat16", types.float32, ir.I16, ir.decode_bfloat16)
+load_float16 = _load("load_float16", types.float32, ir.I16, half.decode_float16)
+load_bfloat16 = _load("load_bfloat16", types.float32, ir.I16, half.decode_bfloat16)
 load_int8 = _load("load_int8", types.int8, ir.I8)
 load_int16 = _load("load_int16", types.int16, ir.I16)
 load_int32 = _load("load_int32", types.int32, ir.I32)
@@ -45,15 +45,15 @@ load_uint64 = _load("load_uint64", types.uint64, ir.I64)
 
 store_float64 = _store("store_float64", types.float64)
 store_float32 = _store("store_float32", types.float32)
-store_float16 = _store("store_float16", types.float32, ir.encode_float16)
-store_bfloat16 = _store("store_bfloat16", types.float32, ir.encode_bfloat16)
+store_float16 = _store("store_float16", types.float32, half.encode_float16)
+store_bfloat16 = _store("store_bfloat16", types.float32, half.encode_bfloat16)
 
 # For data that a kernel both writes and reads: buffers, records, scratch.
 _BOTH = {"streamed": False}
 peek_float64 = _load("peek_float64", types.float64, ir.F64, **_BOTH)
 peek_float32 = _load("peek_float32", types.float32, ir.F32, **_BOTH)
-peek_float16 = _load("peek_float16", types.float32, ir.I16, ir.decode_float16, **_BOTH)
-peek_bfloat16 = _load("peek_bfloat16", types.float32, ir.I16, ir.decode_bfloat16, **_BOTH)
+peek_float16 = _load("peek_float16", types.float32, ir.I16, half.decode_float16, **_BOTH)
+peek_bfloat16 = _load("peek_bfloat16", types.float32, ir.I16, half.decode_bfloat16, **_BOTH)
 peek_int64 = _load("peek_int64", types.int64, ir.I64, **_BOTH)
 peek_int32 = _load("peek_int32", types.int32, ir.I32, **_BOTH)
 peek_int16 = _load("peek_int16", types.int16, ir.I16, **_BOTH)

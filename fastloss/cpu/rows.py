@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from numba.extending import register_jitable
-
-from fastloss.cpu.examples import entry_of, read_chunk, target_of
+from fastloss.cpu.examples import entry_of, make_write_zeros, read_chunk, target_of
 from fastloss.cpu.ir import allocate, release
 from fastloss.cpu.memory import STORAGE, offset_of, transfers_of_a_kernel
 from fastloss.dtypes import real_dtype
@@ -49,7 +47,7 @@ class Steps(NamedTuple):
 def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[..., Any]:
     """Return the kernel's function."""
     look, value_of, write, whole = steps
-    x_size, _, store_x, *_ = STORAGE[variant.predictions]
+    x_size = STORAGE[variant.predictions].itemsize
     t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
     _, _, store_real, *_ = STORAGE[real.__name__]
@@ -59,14 +57,7 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
     SOFT = variant.soft
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     READ = whole or GRAD or HESS
-
-    @register_jitable
-    def write_zeros(classes, g, h):
-        for c in range(classes):
-            if GRAD:
-                store_x(g, c, real(0))
-            if HESS:
-                store_x(h, c, real(0))
+    write_zeros = make_write_zeros(variant)
 
     def rows(record, chunk, slot):
         """Compute a chunk of examples; return the sum of their losses."""

@@ -15,7 +15,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
-from fastloss.cpu.examples import read_chunk
+from fastloss.cpu.examples import make_write_zeros, read_chunk
 from fastloss.cpu.ir import allocate, larger, least, release
 from fastloss.cpu.memory import (
     STORAGE,
@@ -28,9 +28,9 @@ from fastloss.cpu.softmax_examples import LINES, lines_at, make_steps
 from fastloss.cpu.softmax_parts import (
     has_one_factor,
     has_raw,
-    is_sound,
     kept,
     make_derivatives,
+    make_is_sound,
     make_link,
     make_mass,
 )
@@ -74,7 +74,8 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     real = real_dtype(variant.predictions).type
     size, load_real, _, peek, poke = STORAGE[real.__name__]
     linked, mass_on = make_link(variant), make_mass(variant)
-    derivatives = make_derivatives(variant)
+    is_sound = make_is_sound(variant)
+    derivatives, write_zeros = make_derivatives(variant), make_write_zeros(variant)
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     _, GRAD, HESS, _ = variant.outputs
     KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
@@ -177,15 +178,12 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 store_x(h, k, peek(lines.h_entry, r))
 
     @register_jitable
-    def write_zeros(classes, m, lines, g, h):
+    def write_all_zeros(classes, m, lines, g, h):
         """Clear the derivatives of examples that weigh 0: their logits may hold a nan."""
         for r in range(m):
             if peek_float64(lines.weight, r) == 0.0:
-                for k in range(r * classes, (r + 1) * classes):
-                    if GRAD:
-                        store_x(g, k, real(0))
-                    if HESS:
-                        store_x(h, k, real(0))
+                first = r * classes * x_size
+                write_zeros(classes, g + first, h + first)
 
     def softmax_flat(record, chunk, slot):
         """Compute a chunk of examples, tile by tile; return the sum of their losses."""
@@ -234,7 +232,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 if not SOFT:
                     write_labels(classes, m, lines, g, h)
                 if weightless > 0:
-                    write_zeros(classes, m, lines, g, h)
+                    write_all_zeros(classes, m, lines, g, h)
             if shifted:
                 zeros(examples, lines.shift)
                 zeros(n, shifts)

@@ -31,9 +31,9 @@ from fastloss.cpu.softmax_examples import LINES, lines_at, make_steps
 from fastloss.cpu.softmax_parts import (
     has_one_factor,
     has_raw,
-    is_sound,
     kept,
     make_derivatives,
+    make_is_sound,
     make_link,
     make_mass,
 )
@@ -84,6 +84,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     fetch, place, deliver, line_at, _ = transfers(x_size)
     fetch_t = transfers(t_size).fetch
     linked, mass_on = make_link(variant), make_mass(variant)
+    is_sound = make_is_sound(variant)
     derivatives = make_derivatives(variant)
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     _, GRAD, HESS, _ = variant.outputs

@@ -15,18 +15,30 @@ from fastloss.elementary import inline
 from fastloss.losses.softmax import IDENTITY, SOFTCAPPED, class_target
 from fastloss.variant import ClassVariant
 
-#: Where the sum of a row's exponentials lies between these, none that counts has left the normal
-#: range.
-LEAST_SUM, LARGEST_SUM = 1e-15, 1e30
-
 #: Exponentials below are as good as none: the loss of a class index is then made of its logit.
 TINY = 1e-37
 
 
-@inline
-def is_sound(s):
-    """Whether a row may be measured from 0, by the sum of its exponentials."""
-    return (s >= LEAST_SUM) & (s <= LARGEST_SUM)
+def sound_sums(variant: ClassVariant) -> tuple[float, float]:
+    """Return between which sums of its exponentials a row may be measured from 0.
+
+    None that counts has left the normal range there. The loss of a mass beside the index is the
+    difference of the sum's logarithm and of logits, in float64: for predictions of that precision
+    both have to be small.
+    """
+    exact = variant.mass and variant.predictions == "float64"
+    return (1e-3, 1e6) if exact else (1e-15, 1e30)
+
+
+def make_is_sound(variant: ClassVariant) -> Any:
+    """Make the function that tells by the sum whether a row may be measured from 0."""
+    least, largest = sound_sums(variant)
+
+    @inline
+    def is_sound(s):
+        return (s >= least) & (s <= largest)
+
+    return is_sound
 
 
 def kept(variant: ClassVariant) -> bool:

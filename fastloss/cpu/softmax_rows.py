@@ -16,20 +16,19 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
-from fastloss.cpu.examples import entry_of, read_chunk, target_of
+from fastloss.cpu.examples import entry_of, make_write_zeros, read_chunk, target_of
 from fastloss.cpu.ir import allocate, least, release, running_max, running_sum
 from fastloss.cpu.memory import STORAGE, offset_of
 from fastloss.cpu.softmax_parts import (
-    LARGEST_SUM,
-    LEAST_SUM,
     TINY,
     has_one_factor,
     has_raw,
-    is_sound,
     kept,
     make_derivatives,
+    make_is_sound,
     make_link,
     make_mass,
+    sound_sums,
 )
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_normal
@@ -64,7 +63,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     real = real_dtype(variant.predictions).type
     size, load_real, store_real, *_ = STORAGE[real.__name__]
     linked, mass_on = make_link(variant), make_mass(variant)
-    derivatives = make_derivatives(variant)
+    is_sound = make_is_sound(variant)
+    LEAST, LARGEST = (math.log(s) for s in sound_sums(variant))
+    derivatives, write_zeros = make_derivatives(variant), make_write_zeros(variant)
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     KEEP, RAW = kept(variant), has_raw(variant)
@@ -141,14 +142,6 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 store_x(h, c, by_xx)
 
     @register_jitable
-    def write_zeros(classes, g, h):
-        for c in range(classes):
-            if GRAD:
-                store_x(g, c, real(0))
-            if HESS:
-                store_x(h, c, real(0))
-
-    @register_jitable
     def write_label(call, y, p, label, raw, slope, factor, g, h):
         """Write the entry of the class index, in float64: p - 1 cancels."""
         if MASS:
@@ -172,8 +165,8 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         in_gradient = FITTING and call.g != call.x
         scratch = allocate(classes * size if KEEP and not in_gradient else 0)
         # Logits of this size cannot be measured from 0, whatever the others are.
-        highest = real(math.log(LARGEST_SUM) + 1.0)
-        lowest = real(math.log(LEAST_SUM) - 1.0 - math.log(np.float64(classes)))
+        highest = real(LARGEST + 1.0)
+        lowest = real(LEAST - 1.0 - math.log(np.float64(classes)))
         total = 0.0
         suspicious = False
         for i in range(first, last):
