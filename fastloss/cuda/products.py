@@ -57,12 +57,18 @@ def tiles(length: int) -> int:
 @functools.cache
 def product_kernel(real: str) -> Kernel:
     """Return the kernel for matrices of this dtype."""
-    return Kernel(functools.partial(_make_product, real), ProductCall, THREADS, label_of(real))
+    make = functools.partial(_make_product, real)
+    return Kernel(make, ProductCall, THREADS, label_of(real), lean=real != "float64")
 
 
 def _make_product(name: str) -> Callable[..., Any]:
     size, load, store, *_ = STORAGE[name]
     real: Any = np.dtype(name).type
+
+    @inline
+    def entry(row, column):
+        """The number of an entry of a tile, unsigned: a negative one would count from the end."""
+        return np.uint32(row * PITCH) + np.uint32(column)
 
     @inline
     def fetch(tile, matrix, down, along, first_row, rows, first_column, columns):
@@ -74,7 +80,7 @@ def _make_product(name: str) -> Callable[..., Any]:
         value = real(0)
         if r < rows and c < columns:
             value = real(load(matrix + r * down + c * along))
-        tile[row * PITCH + column] = value
+        tile[entry(row, column)] = value
 
     def product(call):
         """Compute a tile of C after the other."""
@@ -94,7 +100,7 @@ def _make_product(name: str) -> Callable[..., Any]:
                 cuda.syncthreads()
                 part = real(0)
                 for k in range(TILE):
-                    part += left[row * PITCH + k] * right[k * PITCH + column]
+                    part += left[entry(row, k)] * right[entry(k, column)]
                 total += part
                 cuda.syncthreads()
             r, c = top + row, start + column
