@@ -5,7 +5,7 @@ import pytest
 
 import fastloss as fl
 from tests.checks import REDUCTIONS
-from tests.cuda.device import SIMULATED, DeviceLoss, needs_gpu
+from tests.cuda.device import SIMULATED, DeviceLoss, OnDevice, needs_gpu
 from tests.helpers import (
     BFLOAT16,
     FLOAT16,
@@ -77,12 +77,14 @@ def test_dtypes_and_sizes(dtype, rng):
 
 
 @each("layout", [name for name in WRITABLE_LAYOUTS if name != "misaligned"])
-def test_in_place_in_any_layout(layout, rng):
+def test_any_layout_and_in_place(layout, rng):
     x = embeddings(rng, FLOAT32)
     expected = ntxent.grad(x, LABELS)
-    laid = WRITABLE_LAYOUTS[layout](x)
-    ntxent.grad(laid, WRITABLE_LAYOUTS[layout](LABELS), out=laid)
-    np.testing.assert_array_equal(laid, expected)
+    laid, labels = WRITABLE_LAYOUTS[layout](x), WRITABLE_LAYOUTS[layout](LABELS)
+    for out in (None, laid):
+        grad = ntxent.grad(laid, labels, out=out)
+        np.testing.assert_array_equal(grad, expected)
+    assert grad is laid
 
 
 def test_a_block_of_anchors_at_a_time(rng, monkeypatch):
@@ -96,7 +98,22 @@ def test_a_block_of_anchors_at_a_time(rng, monkeypatch):
         assert_close(a, b)
 
 
-@each("dtype", ["int8", "uint16", "int32", "uint64"])
+def test_products_read_and_write_nothing_beside_the_matrices(rng):
+    """A and B with nan around, and A as a transpose."""
+    from fastloss.cuda.products import ProductCall, product_kernel
+
+    a, b, c = np.full((3, 40, 40), np.nan)
+    a[:35, :3], b[:35, :19] = rng.standard_normal((35, 3)), rng.standard_normal((35, 19))
+    moved = [OnDevice(matrix) for matrix in (a, b, c)]
+    x, y, z = (array.__cuda_array_interface__["data"][0] for array in moved)
+    call = ProductCall(3, 35, 19, 0.5, 0, x, 8, 40 * 8, y, 40 * 8, 8, z, 40 * 8)
+    product_kernel("float64").launch(0, 0, 2, call)
+    moved[2].copy_back()
+    assert_close(c[:3, :19], 0.5 * a[:35, :3].T @ b[:35, :19], rtol=1e-13)
+    assert np.isnan(c[3:]).all() and np.isnan(c[:, 19:]).all()
+
+
+@each("dtype", ["int8", "uint16", "uint64"])
 def test_dtypes_of_labels(dtype, rng):
     """Of the largest ones, too, every bit counts."""
     x, labels = embeddings(rng), LABELS.astype(dtype)
