@@ -1,9 +1,4 @@
-"""NT-Xent, one row of the matrix of similarities after the other.
-
-A row z has the similarities of one example, by the temperature. With E = log sum_k exp(z_k) over
-those with another label, a positive j has the loss log(exp(z_j) + exp(E)) - z_j, and with q, the
-mean of q_j = 1 / (1 + exp(z_j - E)), the derivatives are -q_j / count and q exp(z_k - E).
-"""
+"""NT-Xent, one row of the matrix of similarities after the other."""
 
 from __future__ import annotations
 
@@ -17,8 +12,9 @@ from numba.extending import register_jitable
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import least, make_read_record, running_max, running_sum
 from fastloss.cpu.memory import STORAGE, load_float64, load_int64, peek_int32, poke_float64
-from fastloss.elementary import exp_normal, log, sigmoid, softplus
+from fastloss.elementary import exp_normal
 from fastloss.labels import label_of
+from fastloss.losses.anchor import Passes, make_anchor, positive
 
 #: Similarities that make one chunk worth a thread's while.
 CHUNK = 32768
@@ -65,14 +61,15 @@ def compute_kernel(real: str, derivatives: bool) -> Kernel:
     return Kernel(make, label_of("similarities", real, derivatives))
 
 
-def _make_compute(name: str, derivatives: bool) -> Callable[..., Any]:
-    size, _, _, peek, poke = STORAGE[name]
+def make_passes(name: str, derivatives: bool) -> Passes:
+    """Return the passes over a row (address, labels, length, number of the anchor, its label)."""
+    _, _, _, peek, poke = STORAGE[name]
     real = np.dtype(name).type
     GRAD = derivatives
 
     @register_jitable
-    def largest_other(z, labels, n, label):
-        """The largest similarity to another label; -inf if there is none."""
+    def largest_other(row):
+        z, labels, n, _, label = row
         none = real(-np.inf)
         found = none
         for j in range(n):
@@ -80,55 +77,53 @@ def _make_compute(name: str, derivatives: bool) -> Callable[..., Any]:
         return found
 
     @register_jitable
-    def raise_others(z, labels, n, label, largest):
-        """Make each similarity to another label exp(z - largest); return their sum."""
+    def raise_others(row, base):
+        z, labels, n, _, label = row
         whole = 0.0
         for start in range(0, n, BLOCK):
             part = real(0)
             for j in range(start, least(n, start + BLOCK)):
                 other = peek_int32(labels, j) != label
-                e = exp_normal(peek(z, j) - largest)
+                e = exp_normal(peek(z, j) - base)
                 part = running_sum(part, e if other else real(0))
                 poke(z, j, e if other else peek(z, j))
             whole += np.float64(part)
         return whole
 
     @register_jitable
-    def scale_others(z, labels, n, label, scale):
+    def visit_positives(row, base, others, step):
+        z, labels, n, i, label = row
+        losses, misses = 0.0, 0.0
+        for j in range(n):
+            if peek_int32(labels, j) == label:
+                loss, q = positive(peek(z, j), base, others)
+                if j != i:
+                    losses += loss
+                    misses += q
+                if GRAD:
+                    poke(z, j, real(-step * q) if j != i else real(0))
+        return losses, misses
+
+    @register_jitable
+    def scale_others(row, factor):
+        z, labels, n, _, label = row
         for j in range(n):
             v = peek(z, j)
-            poke(z, j, v * scale if peek_int32(labels, j) != label else v)
+            poke(z, j, v * factor if peek_int32(labels, j) != label else v)
+
+    return Passes(largest_other, raise_others, visit_positives, scale_others)
+
+
+def _make_compute(name: str, derivatives: bool) -> Callable[..., Any]:
+    size, *_, poke = STORAGE[name]
+    real = np.dtype(name).type
+    anchor = make_anchor(make_passes(name, derivatives), real, derivatives)
+    GRAD = derivatives
 
     @register_jitable
     def clear(z, n):
         for j in range(n):
             poke(z, j, real(0))
-
-    @register_jitable
-    def row(z, labels, n, i, positives, factor):
-        """Write the derivatives of an example over its similarities; return its loss."""
-        label = peek_int32(labels, i)
-        largest = largest_other(z, labels, n, label)
-        # Without any, the exponentials that are left out would be of nan.
-        base = largest if largest != real(-np.inf) else real(0)
-        total = raise_others(z, labels, n, label, base)
-        others = log(total)  # of exp(z - base)
-        loss, miss = 0.0, 0.0
-        step = factor / positives
-        for j in range(n):
-            if peek_int32(labels, j) == label:
-                gap = others + np.float64(base - peek(z, j))
-                q = sigmoid(gap)
-                if j != i:
-                    loss += softplus(gap)
-                    miss += q
-                if GRAD:
-                    poke(z, j, real(-step * q) if j != i else real(0))
-        if GRAD:
-            # Without another label there is no total, and nothing to scale.
-            scale = step * miss / total if total != 0.0 else 0.0
-            scale_others(z, labels, n, label, real(scale))
-        return loss / positives
 
     def compute(record, chunk, slot):
         """Compute a chunk of rows."""
@@ -141,7 +136,8 @@ def _make_compute(name: str, derivatives: bool) -> Callable[..., Any]:
             positives, factor = load_float64(call.positives, i), load_float64(call.factors, i)
             loss = 0.0
             if positives > 0.0:
-                loss = row(z, call.labels, call.n, i, positives, factor)
+                row = (z, call.labels, call.n, i, peek_int32(call.labels, i))
+                loss = anchor(row, positives, factor)
             if GRAD and (positives == 0.0 or factor == 0.0):  # also where the loss is nan
                 clear(z, call.n)
             poke_float64(call.losses, i, loss)

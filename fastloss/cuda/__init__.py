@@ -14,23 +14,25 @@ if TYPE_CHECKING:
     from fastloss.cuda.class_plan import ClassPlan
     from fastloss.cuda.distance_plan import DistancePlan
     from fastloss.cuda.pointwise_plan import PointwisePlan
+    from fastloss.cuda.similarity_plan import SimilarityPlan
 
 
-def plan(request: Request, operands: Operands) -> PointwisePlan | DistancePlan | ClassPlan:
+def plan(
+    request: Request, operands: Operands
+) -> PointwisePlan | DistancePlan | SimilarityPlan | ClassPlan:
     """Return the plan for a call that has passed the checks."""
-    if isinstance(request.spec, SimilaritySpec):
-        raise NotImplementedError(
-            f"{request.spec.name} is computed on the CPU only; copy its arrays there first"
-        )
     from fastloss.arrays.cuda import place_of
 
     require_gpu(place_of(operands.predictions).device)
     from fastloss.cuda.class_plan import ClassPlan
     from fastloss.cuda.distance_plan import DistancePlan
     from fastloss.cuda.pointwise_plan import PointwisePlan
+    from fastloss.cuda.similarity_plan import SimilarityPlan
 
     if isinstance(request.spec, PointwiseSpec):
         return PointwisePlan(request.spec, request, operands)
     if isinstance(request.spec, DistanceSpec):
         return DistancePlan(request.spec, request, operands)
+    if isinstance(request.spec, SimilaritySpec):
+        return SimilarityPlan(request.spec, request, operands)
     return ClassPlan(request.spec, request, operands)

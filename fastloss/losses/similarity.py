@@ -35,8 +35,6 @@ ntxent = register(
 
         Raises
         ------
-        NotImplementedError
-            For arrays on CUDA.
         TypeError, ValueError
             For dtypes, shapes and options that do not fit, and where a hessian is asked for.
 
@@ -50,9 +48,9 @@ ntxent = register(
         (similarity 0), and its own gradient as 0. As all examples see each other, a nan
         makes the losses of all nan.
 
-        The matrix of similarities is made a block of rows at a time, by NumPy's matrix product:
-        the memory it takes does not grow with the square of N, and results are as reproducible as
-        that product is.
+        The matrix of similarities is made a block of rows at a time: the memory it takes does not
+        grow with the square of N. On the CPU it is NumPy's matrix product, and results are as
+        reproducible as that is; on CUDA a kernel's, that adds in an order which never changes.
 
         Examples
         --------

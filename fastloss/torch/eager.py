@@ -91,7 +91,7 @@ def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
     kept: Tensor
     (kept,) = ctx.saved_tensors
     spec, reduction, options, targets, weight = ctx.call
-    if kept.dtype is torch.float16:
+    if not keeps_gradient(kept, spec, reduction):
         grad: Tensor
         _, grad, _ = compute(
             spec, Want.GRAD, kept, targets, weight, reduction, upstream, None, options

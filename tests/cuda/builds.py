@@ -92,6 +92,13 @@ def distance_kernel(loss, dtype, *, norm=2, pairs=1, outputs=LOSS_GRAD):
     return make
 
 
+def similarity_kernel(module, maker, *arguments):
+    def make():
+        return getattr(importlib.import_module(f"fastloss.cuda.{module}"), maker)(*arguments)
+
+    return make
+
+
 def builds():
     for dtype in DTYPES:
         for mapping, name in enumerate(("thread", "part", "warp", "block", "large")):
@@ -145,6 +152,14 @@ def builds():
     yield Build("triplet-general", general, "bfloat16", wide=False)
     hessian = distance_kernel(fl.triplet, "float64", norm=0, pairs=3, outputs=GRAD_HESS)
     yield Build("triplet-hessian", hessian, "float64", wide=False)
+    for maker in ("prepare_kernel", "project_kernel"):
+        for dtype in ("float32", "bfloat16"):
+            make = similarity_kernel("similarities", maker, dtype)
+            yield Build(f"ntxent-{maker}", make, dtype, wide=False)
+    rows = similarity_kernel("similarities", "compute_kernel", "float32", True)
+    yield Build("ntxent-rows", rows, "float32", wide=False)
+    product = similarity_kernel("products", "product_kernel", "float32")
+    yield Build("product", product, "float32", wide=False)
     for dtype in ("float16", "float64"):
         loss = fl.binary_cross_entropy_with_logits
         yield Build(loss.name, pointwise_kernel(loss, dtype), dtype)

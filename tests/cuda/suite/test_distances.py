@@ -76,11 +76,6 @@ def test_numbers_of_any_size_and_none():
             np.testing.assert_allclose(grad, slope, rtol=1e-5, atol=1e-6)
 
 
-def test_similarities_are_for_the_cpu():
-    with pytest.raises(NotImplementedError, match="ntxent is computed on the CPU only"):
-        DeviceLoss(fl.ntxent)(np.ones((2, 3)), np.zeros(2, int))
-
-
 def test_nothing_at_all():
     loss, grad = DeviceLoss(fl.contrastive).value_and_grad(np.zeros((0, 2, 3)), np.zeros(0, int))
     assert np.isnan(loss) and grad.shape == (0, 2, 3)
