@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastloss import Loss
-from fastloss.spec import Entry, Reduction, Round, RowSpec
+from fastloss.spec import Derived, Entry, Reduction, Round, RowSpec
 
 Number = Callable[..., float]
 
@@ -80,10 +80,12 @@ def _reduced(round_: Round, z: Any, t: Any, row: Any, options: Any) -> Any:
     return row + after
 
 
-def _reduce(reduction: Reduction | Entry, z: Any, t: Any, row: Any, options: Any) -> float:
-    if isinstance(reduction, Entry):
-        return float((z if reduction.of == "prediction" else t)[reduction.index])
-    terms = [reduction.term(z[c], t[c], c, row, *options) for c in range(len(z))]
-    if reduction.operation == "first":
+def _reduce(part: Reduction | Entry | Derived, z: Any, t: Any, row: Any, options: Any) -> float:
+    if isinstance(part, Entry):
+        return float((z if part.of == "prediction" else t)[part.index])
+    if isinstance(part, Derived):
+        return float(part.formula(row, *options))
+    terms = [part.term(z[c], t[c], c, row, *options) for c in range(len(z))]
+    if part.operation == "first":
         return float(terms.index(True)) if True in terms else float(len(terms))
-    return float({"sum": sum, "max": max}[reduction.operation](terms))
+    return float({"sum": sum, "max": max}[part.operation](terms))
