@@ -1,6 +1,9 @@
 """Settings of the whole suite."""
 
+import ctypes
+import gc
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -21,3 +24,20 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def rng():
     """Random numbers that are the same in every run."""
     return np.random.default_rng(20260)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _give_back_memory():
+    """Drop what Numba keeps of each kernel for others to be linked with; it is made anew if asked.
+
+    A worker of the whole suite compiles a thousand kernels, of which a third of the memory is that.
+    """
+    yield
+    if "numba.core.codegen" in sys.modules and sys.platform == "linux":
+        from numba.core.codegen import CPUCodeLibrary
+
+        for library in [o for o in gc.get_objects() if isinstance(o, CPUCodeLibrary)]:
+            if next(iter(library._final_module.functions), None) is not None:
+                library._shared_module = None  # else it came from the disk, and is all there is
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
