@@ -36,7 +36,8 @@ def _give_back_memory():
     if "numba.core.codegen" in sys.modules and sys.platform == "linux":
         from numba.core.codegen import CPUCodeLibrary
 
-        for library in [o for o in gc.get_objects() if isinstance(o, CPUCodeLibrary)]:
+        # Not isinstance: it would wake proxies whose object is gone.
+        for library in [o for o in gc.get_objects() if issubclass(type(o), CPUCodeLibrary)]:
             if next(iter(library._final_module.functions), None) is not None:
                 library._shared_module = None  # else it came from the disk, and is all there is
         gc.collect()

@@ -25,8 +25,9 @@ _SIGNATURE = types.float64(types.int64, types.int64, types.int64)
 # (plan, arrays, divisor, upstream)
 _DRIVER_SIGNATURE = types.int64(types.int64, types.int64, types.float64, types.float64)
 
-#: Every kernel made so far, for tests that walk them.
+#: Every kernel made so far, and every driver compiled, for tests that walk them.
 KERNELS: list[Kernel] = []
+DRIVERS: list[Any] = []
 
 
 class Kernel:
@@ -85,6 +86,7 @@ def compile_driver(function: Callable[..., Any], parallel: bool) -> Callable[...
         ),
         form,
     )
+    DRIVERS.append(dispatcher)
     # Its one form, without Numba's look at the types of the arguments in every call.
     (compiled,) = dispatcher.overloads.values()
     entry: Callable[..., int] = compiled.entry_point

@@ -4,12 +4,9 @@ One wrong flag in one kernel is silent: `nnan` breaks nan, a missing `nogil` sto
 threads, a missing cache costs every process its seconds.
 """
 
-import gc
-
 import pytest
 from numba import cfunc
 from numba.core.caching import FunctionCache
-from numba.core.dispatcher import Dispatcher
 
 from fastloss.cpu import compile as compilation
 from fastloss.labels import source_digest
@@ -32,12 +29,9 @@ def kernels():
 @pytest.fixture(scope="module")
 def drivers(kernels):
     """What Numba's dispatchers run of this package: the serial and the parallel driver."""
-    # Not isinstance: it would wake proxies whose object is gone.
-    ours = [d for d in gc.get_objects() if issubclass(type(d), Dispatcher)]
-    ours = [d for d in ours if (d.py_func.__module__ or "").startswith("fastloss.cpu")]
-    called = [d for d in ours if d.overloads and d.targetoptions.get("nogil") is not None]
-    assert {bool(d.targetoptions.get("parallel")) for d in called} == {False, True}
-    return called
+    compiled = compilation.DRIVERS
+    assert {bool(d.targetoptions.get("parallel")) for d in compiled} == {False, True}
+    return compiled
 
 
 def names_of(fastmath):
