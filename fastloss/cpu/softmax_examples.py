@@ -71,7 +71,8 @@ class ExampleSteps(NamedTuple):
     """The steps of a tile of m examples, the first of which has the number `start`."""
 
     #: (call, outer, start, m, e, class_step, lane_step, lines): look up what belongs to each
-    #: example; the exponential of class c of example k lies at e + c class_step + k lane_step.
+    #: example, return how many weigh 0; the exponential of class c of example k lies at
+    #: e + c class_step + k lane_step.
     read: Callable[..., Any]
     #: (call, start, m, lines) -> the sum of the losses, after `inverse`, `slope` and the entries
     #: of the class indices were written for the derivatives.
