@@ -93,6 +93,8 @@ def _arguments(
     if isinstance(loss.spec, SimilaritySpec):
         n = min(shape[0], FEW)
         return np.full((n, shape[1]), 0.5, dtype), np.arange(n) // 2
-    if isinstance(loss.spec, ClassSpec) and loss.spec.indices:
-        return np.full(shape, 1 / shape[1], dtype), np.zeros(shape[0], np.int64)
+    if isinstance(loss.spec, ClassSpec):
+        shape = (shape[0], loss.spec.classes or shape[1])
+        if loss.spec.indices:
+            return np.full(shape, 1 / shape[1], dtype), np.zeros(shape[0], np.int64)
     return np.full(shape, 0.5, dtype), np.ones(shape, dtype)

@@ -150,7 +150,9 @@ def test_flash_attention_714_and_liger_pr_47_offsets_beyond_32_bits():
     rows[...] = logits
     check(HARD, rows, targets)
     grad_of(fl.cross_entropy, rows, targets, out=rows)
-    np.testing.assert_array_equal(rows, grad_of(fl.cross_entropy, logits, targets))
+    near = np.zeros((3, 16), np.float32)[:, :10]  # not contiguous either: the same kernel
+    near[...] = logits
+    np.testing.assert_array_equal(rows, grad_of(fl.cross_entropy, near, targets))
 
 
 def test_liger_512_and_cce_14_no_accumulation_in_bfloat16():
