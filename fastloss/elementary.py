@@ -12,8 +12,12 @@ import math
 
 from numba.extending import register_jitable
 
-#: Makes a formula, or a step of a kernel, part of every function that calls it.
-inline = register_jitable(forceinline=True)
+#: Makes a function one that kernels can call. No C function around it: nothing else calls it, and
+#: that would be a sixth of what a kernel takes to compile.
+jitable = register_jitable(no_cfunc_wrapper=True)
+
+#: The same, made part of every function that calls it.
+inline = register_jitable(forceinline=True, no_cfunc_wrapper=True)
 
 # --- implemented by each target ---------------------------------------------------------
 

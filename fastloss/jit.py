@@ -28,7 +28,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import vector_math
 from fastloss.elementary import (
@@ -38,6 +37,7 @@ from fastloss.elementary import (
     exp,
     expm1,
     inline,
+    jitable,
     log,
     log1p,
     maximum,
@@ -53,7 +53,7 @@ vector_math()
 importlib.import_module("fastloss.cuda.math")
 
 
-@register_jitable
+@jitable
 def logsumexp(row: Any) -> Any:
     """log(sum(exp(row))) of a 1-D array: -inf if it is empty or all -inf, nan beside a nan."""
     largest = -np.inf

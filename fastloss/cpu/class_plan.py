@@ -18,6 +18,7 @@ from fastloss.cpu import (
     softmax_lanes,
     softmax_rows,
 )
+from fastloss.cpu.chunks import examples_per_chunk
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
@@ -115,7 +116,7 @@ class ClassPlan(CpuPlan):
             [options.get(option.name, 1.0) for option in spec.parameters], self.real
         )
         self.per_tile = family.examples_per_tile(classes) if family.ACROSS_EXAMPLES else 1
-        self.per_chunk = family.examples_per_chunk(classes)
+        self.per_chunk = examples_per_chunk(classes, self.per_tile)
         self.chunks = -(-self.examples // self.per_chunk)
         of_arrays = zip(steps, self.layouts, [self.layout(*row) for row in of_rows], strict=True)
         self.numbers = pack(ClassCall, (

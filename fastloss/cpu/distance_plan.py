@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from fastloss.arrays import Array
+from fastloss.cpu.chunks import examples_per_chunk
 from fastloss.cpu.distances import (
     ARRAYS,
     DistanceCall,
     compute_kernel,
-    examples_per_chunk,
     scan_kernel,
 )
 from fastloss.cpu.examples import SCAN_CHUNK

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
@@ -29,18 +28,15 @@ from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
     load_int64,
-    offset_of,
     poke_int64,
-    transfers_of_a_kernel,
 )
+from fastloss.cpu.transfers import BITS, apart, deliver, fetch, offset_of, place
 from fastloss.dtypes import real_dtype
+from fastloss.elementary import jitable
 from fastloss.labels import label_of
 from fastloss.losses.norms import NORMS, difference, make_formulas, make_measure
 from fastloss.spec import DistanceSpec
 from fastloss.variant import DistanceVariant
-
-#: Predictions that make one chunk worth a thread's while.
-CHUNK = 32768
 
 #: Entries whose terms are added in the predictions' precision, before float64.
 BLOCK = 2048
@@ -89,11 +85,6 @@ ARRAYS = 7
 read_call = make_read_record("read_call", __name__, DistanceCall, ARRAYS)
 
 
-def examples_per_chunk(predictions: int) -> int:
-    """Return how many examples of so many predictions one chunk holds."""
-    return max(1, CHUNK // predictions)
-
-
 # --- before anything is written ---------------------------------------------------------
 
 
@@ -133,7 +124,7 @@ def _make_measure(variant: DistanceVariant) -> Any:
     norm = NORMS[variant.norm]
     term = norm.term
 
-    @register_jitable
+    @jitable
     def total(a, b, n, p, eps, before, after):
         before, after = real(before), real(after)
         whole = 0.0
@@ -145,7 +136,7 @@ def _make_measure(variant: DistanceVariant) -> Any:
             whole += np.float64(part)
         return whole
 
-    @register_jitable
+    @jitable
     def largest(a, b, n, p, eps, before, after):
         before, after = real(before), real(after)
         found = real(0)
@@ -163,13 +154,13 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
     real = real_dtype(variant.predictions).type
     _, _, store_real, *_ = STORAGE[real.__name__]
     measure = _make_measure(variant)
-    fetch, place, deliver, _, apart = transfers_of_a_kernel()(size)
+    bits = BITS[size]
     where = (None,) * len(spec.parameters)
     PAIRS, TRIPLE, TURNS = variant.pairs, spec.vectors == 3, spec.ordered
     VECTORS = spec.vectors
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
 
-    @register_jitable
+    @jitable
     def write(n, p, eps, x0, x1, x2, g0, g1, g2, h0, h1, h2, pairs):
         """Write the derivatives, given the pairs of all distances."""
         for i in range(n):
@@ -187,7 +178,7 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
                 if TRIPLE:
                     store(h2, i, of_c)
 
-    @register_jitable
+    @jitable
     def write_zeros(n, g0, g1, g2, h0, h1, h2):
         for i in range(n):
             if GRAD:
@@ -199,7 +190,7 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
                 store(h1, i, real(0))
                 store(h2, i, real(0))
 
-    @register_jitable
+    @jitable
     def example(call, x0, x1, x2, target, factor, g0, g1, g2, h0, h1, h2):
         """Compute the derivatives of one example; return its loss."""
         n, p, eps = call.entries, real(call.p), real(call.eps)
@@ -217,7 +208,7 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
             write(n, p, eps, x0, x1, x2, g0, g1, g2, h0, h1, h2, pairs)
         return value_of(distances, target, options) if LOSS else 0.0
 
-    @register_jitable
+    @jitable
     def line_record(address, n, step):
         """Write the layout record of a vector's entries; return its address."""
         poke_int64(address, 0, 1)
@@ -225,11 +216,11 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
         poke_int64(address, 2, step)
         return address
 
-    @register_jitable
+    @jitable
     def own(x, g, h, n, buffer):
         """The address of a vector that the results may be written over."""
         if (GRAD and g == x) or (HESS and h == x):
-            return apart(x, n, buffer)
+            return apart(x, n, buffer, bits)
         return x
 
     def compute(record, chunk, slot):
@@ -254,22 +245,22 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
             x = call.x + offset_of(call.x_layout, i, whole)
             g = call.g + offset_of(call.g_layout, i, whole) if GRAD else call.g
             h = call.h + offset_of(call.h_layout, i, whole) if HESS else call.h
-            g0 = place(g, g_line, 0, n, bg) if GRAD else g
-            g1 = place(g + role * call.g_role, g_line, 0, n, bg + line) if GRAD else g
-            g2 = place(g + other * call.g_role, g_line, 0, n, bg + 2 * line) if GRAD else g
-            h0 = place(h, h_line, 0, n, bh) if HESS else h
-            h1 = place(h + role * call.h_role, h_line, 0, n, bh + line) if HESS else h
-            h2 = place(h + other * call.h_role, h_line, 0, n, bh + 2 * line) if HESS else h
+            g0 = place(g, g_line, 0, n, bg, bits) if GRAD else g
+            g1 = place(g + role * call.g_role, g_line, 0, n, bg + line, bits) if GRAD else g
+            g2 = place(g + other * call.g_role, g_line, 0, n, bg + 2 * line, bits) if GRAD else g
+            h0 = place(h, h_line, 0, n, bh, bits) if HESS else h
+            h1 = place(h + role * call.h_role, h_line, 0, n, bh + line, bits) if HESS else h
+            h2 = place(h + other * call.h_role, h_line, 0, n, bh + 2 * line, bits) if HESS else h
             loss = 0.0
             if weight == 0.0:
                 write_zeros(n, g0, g1, g2, h0, h1, h2)
             else:
-                x0 = own(fetch(x, x_line, 0, n, bx), g0, h0, n, bx)
-                x1 = fetch(x + role * call.x_role, x_line, 0, n, bx + line)
+                x0 = own(fetch(x, x_line, 0, n, bx, bits), g0, h0, n, bx)
+                x1 = fetch(x + role * call.x_role, x_line, 0, n, bx + line, bits)
                 x1 = own(x1, g1, h1, n, bx + line)
                 x2 = x1
                 if TRIPLE:
-                    x2 = fetch(x + other * call.x_role, x_line, 0, n, bx + 2 * line)
+                    x2 = fetch(x + other * call.x_role, x_line, 0, n, bx + 2 * line, bits)
                     x2 = own(x2, g2, h2, n, bx + 2 * line)
                 factor = outer * weight * entry_of(call.u, i)
                 loss = weight * example(call, x0, x1, x2, y, factor, g0, g1, g2, h0, h1, h2)
@@ -277,15 +268,15 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
             if PER_EXAMPLE:
                 store_real(call.loss, i, real(loss))
             if GRAD:
-                deliver(g0, g, g_line, 0, n, bg)
-                deliver(g1, g + role * call.g_role, g_line, 0, n, bg + line)
+                deliver(g0, g, g_line, 0, n, bg, bits)
+                deliver(g1, g + role * call.g_role, g_line, 0, n, bg + line, bits)
                 if TRIPLE:
-                    deliver(g2, g + other * call.g_role, g_line, 0, n, bg + 2 * line)
+                    deliver(g2, g + other * call.g_role, g_line, 0, n, bg + 2 * line, bits)
             if HESS:
-                deliver(h0, h, h_line, 0, n, bh)
-                deliver(h1, h + role * call.h_role, h_line, 0, n, bh + line)
+                deliver(h0, h, h_line, 0, n, bh, bits)
+                deliver(h1, h + role * call.h_role, h_line, 0, n, bh + line, bits)
                 if TRIPLE:
-                    deliver(h2, h + other * call.h_role, h_line, 0, n, bh + 2 * line)
+                    deliver(h2, h + other * call.h_role, h_line, 0, n, bh + 2 * line, bits)
         release(memory)
         return total
 

@@ -10,14 +10,13 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.ir import least, make_read_record
 from fastloss.cpu.memory import STORAGE, load_float64, load_int64, poke_int64
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import inline
+from fastloss.elementary import inline, jitable
 from fastloss.variant import ClassVariant, RowVariant
 
 #: Examples that one chunk of `scan` looks at.
@@ -107,7 +106,7 @@ def make_write_zeros(variant: ClassVariant | RowVariant) -> Any:
     real = real_dtype(variant.predictions).type
     _, GRAD, HESS, _ = variant.outputs
 
-    @register_jitable
+    @jitable
     def write_zeros(classes, g, h):
         for c in range(classes):
             if GRAD:

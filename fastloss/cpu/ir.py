@@ -304,6 +304,37 @@ def write(builder, address, index, value, streamed):
 
 
 @intrinsic
+def size_of(typingctx, like):
+    """The bytes of a number of the type of `like`."""
+
+    def codegen(context, builder, signature, args):
+        return I64(context.get_abi_sizeof(context.get_value_type(like)))
+
+    return types.int64(like), codegen
+
+
+@intrinsic
+def peek_like(typingctx, address, index, like):
+    """The number at an index, of the type of `like`."""
+
+    def codegen(context, builder, signature, args):
+        return read(builder, *args[:2], context.get_value_type(like), False)
+
+    return like(types.int64, types.int64, like), codegen
+
+
+@intrinsic
+def poke_like(typingctx, address, index, value):
+    """Write a number at an index, as it is."""
+
+    def codegen(context, builder, signature, args):
+        write(builder, *args, False)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, value), codegen
+
+
+@intrinsic
 def allocate(typingctx, size):
     """Address of `size` new bytes, until `release`: scratch memory without an array's overhead."""
 

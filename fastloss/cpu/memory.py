@@ -1,23 +1,19 @@
 """How kernels see arrays: addresses of flat sequences, whatever the dtype and the layout.
 
 An operand is an address and the address of its *layout record*, or 0 where its elements
-already lie one after the other. `Transfers.fetch` hands a kernel a contiguous line of any
+already lie one after the other. `transfers.fetch` hands a kernel a contiguous line of any
 operand, by address where possible and gathered into a buffer otherwise, so the loops that
 compute only ever see contiguous memory. Results go out through `place` and `deliver`.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from numba.core import types
-from numba.extending import register_jitable
 
 from fastloss.cpu import half, ir
-from fastloss.elementary import inline
 
 # --- scalars in memory ------------------------------------------------------------------
 
@@ -95,115 +91,3 @@ STORAGE = {
     "uint64": Storage(8, load_uint64),
     "bool": Storage(1, load_uint8),
 }
-
-
-# --- layouts ----------------------------------------------------------------------------
-# A layout record is a row of int64: ndim, the shape, the strides in bytes; C order.
-
-
-@register_jitable
-def offset_of(layout, index, itemsize):
-    """Byte offset of the element with the flat number `index`."""
-    if layout == 0:
-        return index * itemsize
-    ndim = peek_int64(layout, 0)
-    if ndim == 1:
-        return index * peek_int64(layout, 2)
-    offset = 0
-    for d in range(ndim, 0, -1):
-        length = peek_int64(layout, d)
-        offset += index % length * peek_int64(layout, ndim + d)
-        index //= length
-    return offset
-
-
-@inline
-def run_at(layout, index, n):
-    """(elements from `index` on that one stride walks through, at most `n`; that stride)."""
-    ndim = peek_int64(layout, 0)
-    length = peek_int64(layout, ndim)
-    return ir.least(n, length - index % length), peek_int64(layout, 2 * ndim)
-
-
-class Transfers(NamedTuple):
-    """How lines of elements of one size come and go; see `transfers_of_a_kernel`."""
-
-    fetch: Callable
-    place: Callable
-    deliver: Callable
-    line_at: Callable
-    apart: Callable
-
-
-def transfers_of_a_kernel() -> Callable[[int], Transfers]:
-    """Return the transfers by itemsize, for one kernel.
-
-    Made anew for every kernel: it pickles them by value. Operands of one size share theirs,
-    for each is compiled.
-    """
-    return functools.cache(make_transfers)
-
-
-def make_transfers(itemsize: int) -> Transfers:
-    """Make the functions that hand out contiguous lines of operands of this size."""
-    _, _, _, peek, poke = STORAGE[f"int{8 * itemsize}"]
-
-    @register_jitable
-    def copy_items(target, target_step, source, source_step, n):
-        """Copy `n` elements between two runs, as bits."""
-        for i in range(n):
-            poke(target + i * target_step, 0, peek(source + i * source_step, 0))
-
-    @register_jitable
-    def line_at(address, layout, start, n):
-        """Address of the elements start .. start + n where they lie in a row, else 0."""
-        if layout == 0:
-            return address + start * itemsize
-        run, stride = run_at(layout, start, n)
-        if run == n and stride == itemsize:
-            return address + offset_of(layout, start, itemsize)
-        return np.int64(0)
-
-    @register_jitable
-    def fetch(address, layout, start, n, buffer):
-        """Address of the elements start .. start + n in a row: their own, or `buffer` filled."""
-        line = line_at(address, layout, start, n)
-        if line != 0:
-            return line
-        done = 0
-        while done < n:
-            run, stride = run_at(layout, start + done, n - done)
-            source = address + offset_of(layout, start + done, itemsize)
-            copy_items(buffer + done * itemsize, itemsize, source, stride, run)
-            done += run
-        return buffer
-
-    @register_jitable
-    def place(address, layout, start, n, buffer):
-        """Address to write the elements start .. start + n to; `deliver` makes it good."""
-        line = line_at(address, layout, start, n)
-        return line if line != 0 else buffer
-
-    @register_jitable
-    def deliver(placed, address, layout, start, n, buffer):
-        """Bring what was written at `placed` to where it belongs, if it is not there yet."""
-        if placed != buffer:
-            return
-        done = 0
-        while done < n:
-            run, stride = run_at(layout, start + done, n - done)
-            target = address + offset_of(layout, start + done, itemsize)
-            copy_items(target, stride, buffer + done * itemsize, itemsize, run)
-            done += run
-
-    @register_jitable
-    def apart(line, n, buffer):
-        """Copy a line that is about to be overwritten; return where the copy is.
-
-        A loop in place finds at run time that its arrays overlap, and runs scalar.
-        """
-        for i in range(n):
-            poke(buffer, i, peek(line, i))
-        return buffer
-
-    return Transfers(fetch, place, deliver, line_at, apart)

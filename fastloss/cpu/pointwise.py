@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
@@ -24,9 +23,10 @@ from fastloss.cpu.ir import (
     release,
     running_sum,
 )
-from fastloss.cpu.memory import STORAGE, load_float64, load_int64, poke_int64, transfers_of_a_kernel
+from fastloss.cpu.memory import STORAGE, load_float64, load_int64, poke_int64
+from fastloss.cpu.transfers import BITS, apart, deliver, fetch, place
 from fastloss.dtypes import EPS, real_dtype
-from fastloss.elementary import inline
+from fastloss.elementary import inline, jitable
 from fastloss.fingerprint import fingerprint
 from fastloss.labels import label_of
 from fastloss.spec import Domain, PointwiseSpec, everything
@@ -92,12 +92,10 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
     real = real_dtype(variant.predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
     tolerance = 4.0 * EPS[variant.predictions]
-    transfers = transfers_of_a_kernel()
-    fetch_p, fetch_t = transfers(p_size).fetch, transfers(t_size).fetch
-    fetch_real = transfers(real_size).fetch
+    p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
     CHECKED, WEIGHTED = domain is not None, variant.weighted
 
-    @register_jitable
+    @jitable
     def first_invalid(p, t, n):
         """Index of the first element outside the domain, or ALL_GOOD."""
         bad = False
@@ -117,12 +115,12 @@ def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[
         for start in range(chunk * CHUNK, least(call.n, chunk * CHUNK + CHUNK), TILE):
             n = least(TILE, call.n - start)
             if CHECKED and refused == ALL_GOOD:
-                p = fetch_p(call.p, call.p_layout, start, n, b)
-                t = fetch_t(call.t, call.t_layout, start, n, b + LINE)
+                p = fetch(call.p, call.p_layout, start, n, b, p_bits)
+                t = fetch(call.t, call.t_layout, start, n, b + LINE, t_bits)
                 bad = first_invalid(p, t, n)
                 refused = start + bad if bad != ALL_GOOD else ALL_GOOD
             if WEIGHTED:
-                w = fetch_real(call.w, call.w_layout, start, n, b)
+                w = fetch(call.w, call.w_layout, start, n, b, real_bits)
                 for i in range(n):
                     total = running_sum(total, np.float64(load_real(w, i)))
         release(b)
@@ -153,13 +151,11 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     n_options = len(spec.options)
     where = tuple(0 if is_array else None for is_array in variant.array_options)
     OPTION_ARRAYS = any(variant.array_options)
-    transfers = transfers_of_a_kernel()
-    fetch_p, place, deliver, _, apart = transfers(p_size)
-    fetch_t, fetch_real = transfers(t_size).fetch, transfers(real_size).fetch
+    p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
     WEIGHTED = variant.weighted
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
 
-    @register_jitable
+    @jitable
     def tile(n, p, t, w, u, values, lines, scale, loss, g, h):
         """Compute `n` elements that lie in rows; return the sum of their losses."""
         total = 0.0
@@ -211,26 +207,26 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                     if address != 0:
                         layout = load_int64(call.option_lines, 2 * k + 1)
                         line = b + (6 + k) * LINE
-                        poke_int64(addresses, k, fetch_real(address, layout, start, n, line))
+                        poke_int64(addresses, k, fetch(address, layout, start, n, line, real_bits))
             lines = load_tuple(addresses, where, 0)
-            p = fetch_p(call.p, call.p_layout, start, n, b)
-            t = fetch_t(call.t, call.t_layout, start, n, b + LINE)
+            p = fetch(call.p, call.p_layout, start, n, b, p_bits)
+            t = fetch(call.t, call.t_layout, start, n, b + LINE, t_bits)
             w, u, g, h = call.w, call.u, call.g, call.h
             if WEIGHTED:
-                w = fetch_real(w, call.w_layout, start, n, b + 2 * LINE)
-                u = fetch_real(u, call.u_layout, start, n, b + 3 * LINE)
+                w = fetch(w, call.w_layout, start, n, b + 2 * LINE, real_bits)
+                u = fetch(u, call.u_layout, start, n, b + 3 * LINE, real_bits)
             if GRAD:
-                g = place(g, call.g_layout, start, n, b + 4 * LINE)
+                g = place(g, call.g_layout, start, n, b + 4 * LINE, p_bits)
             if HESS:
-                h = place(h, call.h_layout, start, n, b + 5 * LINE)
+                h = place(h, call.h_layout, start, n, b + 5 * LINE, p_bits)
             if (GRAD and g == p) or (HESS and h == p):
-                p = apart(p, n, b)
+                p = apart(p, n, b, p_bits)
             loss = call.loss + start * real_size if PER_ELEMENT else losses
             total += tile(n, p, t, w, u, values, lines, scale, loss, g, h)
             if GRAD:
-                deliver(g, call.g, call.g_layout, start, n, b + 4 * LINE)
+                deliver(g, call.g, call.g_layout, start, n, b + 4 * LINE, p_bits)
             if HESS:
-                deliver(h, call.h, call.h_layout, start, n, b + 5 * LINE)
+                deliver(h, call.h, call.h_layout, start, n, b + 5 * LINE, p_bits)
         release(b)
         return total
 

@@ -10,20 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import running_sum
 from fastloss.cpu.memory import STORAGE
-from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, examples_per_chunk, make_rows
+from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, make_rows
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import inline
+from fastloss.elementary import inline, jitable
 from fastloss.labels import label_of
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
 from fastloss.losses.softmax import class_target
 from fastloss.variant import ClassVariant
 
-__all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_chunk"]
+__all__ = ["ACROSS_EXAMPLES", "compute_kernel"]
 
 
 @functools.cache
@@ -52,7 +51,7 @@ def probability_steps(variant: ClassVariant) -> Steps:
         weight = load_real(class_weight, c) if CLASS_WEIGHT else real(1)
         return class_target(y, weight, keep, spread)
 
-    @register_jitable
+    @jitable
     def row_loss(x, t, classes, class_weight, keep, spread):
         """Loss of the mass beside the class index."""
         total = real(0)
@@ -75,7 +74,7 @@ def probability_steps(variant: ClassVariant) -> Steps:
             total += onehot * np.float64(surprise(real(peek_x(first + y * call.x_step, 0))))
         return total
 
-    @register_jitable
+    @jitable
     def write_derivatives(x, t, classes, class_weight, keep, spread, y, onehot, factor, g, h):
         """Write the gradient, and the hessian, of a row."""
         f = real(factor)

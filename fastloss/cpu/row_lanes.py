@@ -13,21 +13,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk
 from fastloss.cpu.ir import allocate, least, load_tuple, release, running_max, running_sum
 from fastloss.cpu.lines import STEP, read_line, read_lines, write_line
-from fastloss.cpu.memory import STORAGE, load_int64, transfers_of_a_kernel
-from fastloss.cpu.tiles import examples_per_chunk, examples_per_tile, make_read, make_write
+from fastloss.cpu.memory import STORAGE, load_int64
+from fastloss.cpu.tiles import examples_per_tile, make_read, make_write
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import inline
+from fastloss.elementary import inline, jitable
 from fastloss.labels import label_of
 from fastloss.spec import Derived, Entry, Reduction, Round, RowSpec
 from fastloss.variant import Outputs, RowVariant
 
-__all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_chunk", "examples_per_tile"]
+__all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_tile"]
 
 #: Whether neighbours in a kernel's loops are examples; else they are classes.
 ACROSS_EXAMPLES = True
@@ -73,14 +72,10 @@ def _make(spec: RowSpec, variant: RowVariant) -> Callable[..., Any]:
     index = _index_of(real)
     SOFT = variant.soft
     LOSS, GRAD, HESS, _ = variant.outputs
-    transfers = transfers_of_a_kernel()
-    x_transfers = transfers(STORAGE[variant.predictions].itemsize)
-    read_x = make_read(variant.predictions, real, x_transfers, variant.rows)
-    read_t = read_x
+    read_x = read_t = make_read(variant.predictions, real, variant.rows)
     if variant.targets != variant.predictions:
-        t_transfers = transfers(STORAGE[variant.targets].itemsize)
-        read_t = make_read(variant.targets, real, t_transfers, variant.rows)
-    write_x = make_write(variant.predictions, x_transfers, variant.rows)
+        read_t = make_read(variant.targets, real, variant.rows)
+    write_x = make_write(variant.predictions, variant.rows)
     reduce, likes = _make_rounds(spec, variant)
     evaluate = _make_losses(spec, variant, likes)
     derive = _make_derivatives(spec, variant, likes)
@@ -88,7 +83,7 @@ def _make(spec: RowSpec, variant: RowVariant) -> Callable[..., Any]:
     TILES = 1 + SOFT + HESS
     where = (None,) * len(spec.parameters)
 
-    @register_jitable
+    @jitable
     def read_examples(call, outer, start, tile):
         """Find each example's class, its prediction and its weights."""
         for lane in range(tile.m):
@@ -149,7 +144,7 @@ def _make_losses(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]) -> 
     row_of = _row_reader(likes, real)
     PER_EXAMPLE = variant.outputs.per_example
 
-    @register_jitable
+    @jitable
     def evaluate(call, start, tile, options):
         # The sum is a loop of its own: with a conversion to float64 in it, this stays scalar.
         for lane in range(tile.m):
@@ -178,7 +173,7 @@ def _make_derivatives(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]
     row_of = _row_reader(likes, real)
     HESS = variant.outputs.hess
 
-    @register_jitable
+    @jitable
     def derive(tile, options):
         for c in range(tile.classes):
             x, h, number = tile.x + c * tile.row, tile.h + c * tile.row, index(c)
@@ -288,6 +283,7 @@ def _make_results(
 ) -> list[Step]:
     """Make the steps that compute the results of a round into the lines from `first` on."""
     steps: list[Step] = []
+    entries: dict[str, list[tuple[int, int]]] = {"prediction": [], "target": []}
     derived: Any = None
     for line, part in enumerate(round_.reductions, first):
         if not _serves(part, variant.outputs):
@@ -295,9 +291,12 @@ def _make_results(
         if isinstance(part, Derived):
             derived = _beside(derived, part, line, variant)
         elif isinstance(part, Entry):
-            steps.append(_make_entry(part, variant, line))
+            entries[part.of].append((part.index, line))
         else:
             steps.append(_make_reduction(part, variant, likes, line))
+    for of, places in entries.items():
+        if places:
+            steps.append(_make_entries(of, places, variant))
     return steps if derived is None else [*steps, _make_derived(derived, variant, likes)]
 
 
@@ -315,7 +314,7 @@ def _make_repeated(round_: Round, variant: RowVariant, likes: tuple[Any, ...]) -
     compute = _in_turn(_make_results(round_, variant, likes + results, NEW))
     again = inline(round_.again)
 
-    @register_jitable
+    @jitable
     def settle(tile, k):
         """Take over a new result of the examples that are going on."""
         for lane in range(tile.m):
@@ -325,7 +324,7 @@ def _make_repeated(round_: Round, variant: RowVariant, likes: tuple[Any, ...]) -
             # Without the addition LLVM stores under a mask, ten times as slow.
             write_line(tile.lines, OLD + k, lane, (new if going else old) + real(0))
 
-    @register_jitable
+    @jitable
     def repeated(tile, options):
         for k in range(count):
             _fill(tile, OLD + k, real(0))
@@ -353,26 +352,32 @@ def _make_repeated(round_: Round, variant: RowVariant, likes: tuple[Any, ...]) -
 # --- one result -------------------------------------------------------------------------
 
 
-@register_jitable
+@jitable
 def _fill(tile, line, value):
     """Write one number to the line of every example."""
     for lane in range(tile.m):
         write_line(tile.lines, line, lane, value)
 
 
-def _make_entry(entry: Entry, variant: RowVariant, line: int) -> Any:
-    """Make the step that copies the entry of one class, for the derivatives overwrite it."""
+def _make_entries(of: str, places: list[tuple[int, int]], variant: RowVariant) -> Any:
+    """Make the step that copies entries of some classes, for the derivatives overwrite them.
+
+    `places`: the number of the class, and the line that its entry goes to.
+    """
     peek = STORAGE[real_dtype(variant.predictions).name].peek
     target = _make_target(variant)
-    PREDICTION, C = entry.of == "prediction", entry.index
+    PREDICTION, COUNT = of == "prediction", len(places)
+    CLASSES, LINES = zip(*places, strict=True)
 
-    @register_jitable
+    @jitable
     def copy(tile, options):
-        for lane in range(tile.m):
-            if PREDICTION:
-                write_line(tile.lines, line, lane, peek(tile.x + C * tile.row, lane))
-            else:
-                write_line(tile.lines, line, lane, target(tile, C, lane))
+        for k in range(COUNT):
+            c, line = CLASSES[k], LINES[k]
+            for lane in range(tile.m):
+                if PREDICTION:
+                    write_line(tile.lines, line, lane, peek(tile.x + c * tile.row, lane))
+                else:
+                    write_line(tile.lines, line, lane, target(tile, c, lane))
 
     return copy
 
@@ -398,7 +403,7 @@ def _make_derived(write: Any, variant: RowVariant, likes: tuple[Any, ...]) -> An
     """Make the step that computes numbers made of the row, in one loop: they share much."""
     row_of = _row_reader(likes, real_dtype(variant.predictions).type)
 
-    @register_jitable
+    @jitable
     def derive(tile, options):
         for lane in range(tile.m):
             write(tile, lane, row_of(tile, lane), options)
@@ -422,7 +427,7 @@ def _make_reduction(
         t = target(tile, c, lane)
         return term(peek(x, lane), t, index(c), row_of(tile, lane), *options)
 
-    @register_jitable
+    @jitable
     def total(tile, options):
         for run in range(0, tile.classes, SUM_RUN):
             _fill(tile, PART, real(0))
@@ -439,7 +444,7 @@ def _make_reduction(
         for lane in range(tile.m):
             write_line(tile.lines, line, lane, real(read_line(tile.lines, WHOLE, lane, 0.0)))
 
-    @register_jitable
+    @jitable
     def largest(tile, options):
         _fill(tile, line, real(-np.inf))
         # A zero that LLVM does not see as one: it would skip terms of -inf by a branch.
@@ -451,7 +456,7 @@ def _make_reduction(
                 found = running_max(found, real(term_of(tile, x, c, lane, options)) + zero)
                 write_line(tile.lines, line, lane, found)
 
-    @register_jitable
+    @jitable
     def earliest(tile, options):
         none = index(tile.classes)
         _fill(tile, line, none)

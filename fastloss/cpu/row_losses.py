@@ -12,19 +12,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import least, load_tuple, running_max, running_sum
 from fastloss.cpu.memory import STORAGE
-from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, examples_per_chunk, make_rows
+from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, make_rows
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import inline
+from fastloss.elementary import inline, jitable
 from fastloss.labels import label_of
 from fastloss.spec import Derived, Entry, Reduction, Round, RowSpec
 from fastloss.variant import RowVariant
 
-__all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_chunk"]
+__all__ = ["ACROSS_EXAMPLES", "compute_kernel"]
 
 #: Classes that the reductions of a round take at a time. Their terms are added in the predictions'
 #: precision, the sums of blocks in float64.
@@ -57,7 +56,7 @@ def row_steps(spec: RowSpec, variant: RowVariant) -> Steps:
     for round_ in spec.rounds:
         reduce = _after(reduce, _make_round(round_, variant, target))
 
-    @register_jitable
+    @jitable
     def look(call, x, t, y):
         """The number of classes, the prediction of the index, the results of all rounds."""
         options = load_tuple(call.options, where, real(0))
@@ -69,7 +68,7 @@ def row_steps(spec: RowSpec, variant: RowVariant) -> Steps:
         loss = np.float64(value_of(row, *load_tuple(call.options, where, real(0))))
         return loss if SOFT else onehot * loss
 
-    @register_jitable
+    @jitable
     def write(call, x, t, y, onehot, row, factor, g, h):
         options = load_tuple(call.options, where, real(0))
         f = real(factor if SOFT else factor * onehot)
@@ -115,7 +114,7 @@ def _make_round(round_: Round, variant: RowVariant, target: Callable[..., Any]) 
     """Make the function (x, t, y, classes, row, options) -> `row` with the round's results."""
     start, take, finish = _make_folds(round_, variant, target)
 
-    @register_jitable
+    @jitable
     def results(x, t, y, classes, row, options):
         parts = start(classes)
         for first in range(0, classes, BLOCK):
@@ -135,7 +134,7 @@ def _make_round(round_: Round, variant: RowVariant, target: Callable[..., Any]) 
     real = real_dtype(variant.predictions).type
     nothing = (real(0),) * len(round_.reductions)
 
-    @register_jitable
+    @jitable
     def repeated(x, t, y, classes, row, options):
         before = nothing
         after = results(x, t, y, classes, row + before, options)
@@ -256,7 +255,7 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[
     def nothing(classes):
         return 0.0
 
-    @register_jitable
+    @jitable
     def add(whole, x, t, y, first, last, row, options):
         part = real(0)
         for c in range(first, last):
@@ -272,7 +271,7 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[
         # With a zero that LLVM does not see as one: it would skip terms of -inf by a branch.
         return real(-np.inf), real(classes) * real(0)
 
-    @register_jitable
+    @jitable
     def raise_to(part, x, t, y, first, last, row, options):
         found, zero = part
         for c in range(first, last):
@@ -287,7 +286,7 @@ def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[
     def beyond(classes):
         return classes
 
-    @register_jitable
+    @jitable
     def find(found, x, t, y, first, last, row, options):
         for c in range(first, last):
             found = least(found, c if term_of(x, t, y, c, row, options) else NO_CLASS)

@@ -11,20 +11,13 @@ from typing import Any, NamedTuple
 
 from fastloss.cpu.examples import entry_of, make_write_zeros, read_chunk, target_of
 from fastloss.cpu.ir import allocate, release
-from fastloss.cpu.memory import STORAGE, offset_of, transfers_of_a_kernel
+from fastloss.cpu.memory import STORAGE
+from fastloss.cpu.transfers import BITS, apart, deliver, fetch, offset_of, place
 from fastloss.dtypes import real_dtype
 from fastloss.variant import ClassVariant, RowVariant
 
-#: Predictions that make one chunk worth a thread's while.
-CHUNK = 32768
-
 #: Whether neighbours in a kernel's loops are examples; else they are classes.
 ACROSS_EXAMPLES = False
-
-
-def examples_per_chunk(classes: int) -> int:
-    """Return how many examples one chunk holds; independent of the number of threads."""
-    return max(1, CHUNK // classes)
 
 
 class Steps(NamedTuple):
@@ -51,9 +44,7 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
     t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
     _, _, store_real, *_ = STORAGE[real.__name__]
-    transfers = transfers_of_a_kernel()
-    fetch, place, deliver, _, apart = transfers(x_size)
-    fetch_t = transfers(t_size).fetch
+    x_bits, t_bits = BITS[x_size], BITS[t_size]
     SOFT = variant.soft
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
     READ = whole or GRAD or HESS
@@ -72,18 +63,18 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
             y, onehot, weight = target_of(call, i, SOFT)
             g = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
             h = call.h + offset_of(call.h_layout, i, classes * x_size) if HESS else call.h
-            g_row = place(g, call.g_row, 0, classes, g_buffer) if GRAD else g
-            h_row = place(h, call.h_row, 0, classes, h_buffer) if HESS else h
+            g_row = place(g, call.g_row, 0, classes, g_buffer, x_bits) if GRAD else g
+            h_row = place(h, call.h_row, 0, classes, h_buffer, x_bits) if HESS else h
             value = 0.0
             if weight == 0.0:
                 write_zeros(classes, g_row, h_row)
             else:
                 x = call.x + offset_of(call.x_layout, i, classes * x_size)
-                x_row = fetch(x, call.x_row, 0, classes, x_buffer) if READ else x
+                x_row = fetch(x, call.x_row, 0, classes, x_buffer, x_bits) if READ else x
                 if READ and ((GRAD and g_row == x_row) or (HESS and h_row == x_row)):
-                    x_row = apart(x_row, classes, x_buffer)
+                    x_row = apart(x_row, classes, x_buffer, x_bits)
                 t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
-                t_row = fetch_t(t, call.t_row, 0, classes, t_buffer) if SOFT else t
+                t_row = fetch(t, call.t_row, 0, classes, t_buffer, t_bits) if SOFT else t
                 state = look(call, x_row, t_row, y)
                 if LOSS:
                     value = weight * value_of(call, x_row, t_row, y, onehot, state, x)
@@ -94,9 +85,9 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
             if PER_EXAMPLE:
                 store_real(call.loss, i, real(value))
             if GRAD:
-                deliver(g_row, g, call.g_row, 0, classes, g_buffer)
+                deliver(g_row, g, call.g_row, 0, classes, g_buffer, x_bits)
             if HESS:
-                deliver(h_row, h, call.h_row, 0, classes, h_buffer)
+                deliver(h_row, h, call.h_row, 0, classes, h_buffer, x_bits)
         release(x_buffer)
         return total
 

@@ -7,17 +7,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import least, make_read_record, running_max, running_sum
 from fastloss.cpu.memory import STORAGE, load_float64, load_int64, peek_int32, poke_float64
-from fastloss.elementary import exp_normal
+from fastloss.elementary import exp_normal, jitable
 from fastloss.labels import label_of
 from fastloss.losses.anchor import Passes, make_anchor, positive
-
-#: Similarities that make one chunk worth a thread's while.
-CHUNK = 32768
 
 #: Terms that are added in the predictions' precision, before float64.
 BLOCK = 2048
@@ -49,11 +45,6 @@ ARRAYS = 6
 read_call = make_read_record("read_call", __name__, SimilarityCall, ARRAYS)
 
 
-def rows_per_chunk(n: int) -> int:
-    """Return how many rows one chunk holds; independent of the number of threads."""
-    return max(1, CHUNK // n)
-
-
 @functools.cache
 def compute_kernel(real: str, derivatives: bool) -> Kernel:
     """Return the kernel for rows of this dtype; it may leave the derivatives out."""
@@ -67,7 +58,7 @@ def make_passes(name: str, derivatives: bool) -> Passes:
     real = np.dtype(name).type
     GRAD = derivatives
 
-    @register_jitable
+    @jitable
     def largest_other(row):
         z, labels, n, _, label = row
         none = real(-np.inf)
@@ -76,7 +67,7 @@ def make_passes(name: str, derivatives: bool) -> Passes:
             found = running_max(found, peek(z, j) if peek_int32(labels, j) != label else none)
         return found
 
-    @register_jitable
+    @jitable
     def raise_others(row, base):
         z, labels, n, _, label = row
         whole = 0.0
@@ -90,7 +81,7 @@ def make_passes(name: str, derivatives: bool) -> Passes:
             whole += np.float64(part)
         return whole
 
-    @register_jitable
+    @jitable
     def visit_positives(row, base, others, step):
         z, labels, n, i, label = row
         losses, misses = 0.0, 0.0
@@ -104,7 +95,7 @@ def make_passes(name: str, derivatives: bool) -> Passes:
                     poke(z, j, real(-step * q) if j != i else real(0))
         return losses, misses
 
-    @register_jitable
+    @jitable
     def scale_others(row, factor):
         z, labels, n, _, label = row
         for j in range(n):
@@ -120,7 +111,7 @@ def _make_compute(name: str, derivatives: bool) -> Callable[..., Any]:
     anchor = make_anchor(make_passes(name, derivatives), real, derivatives)
     GRAD = derivatives
 
-    @register_jitable
+    @jitable
     def clear(z, n):
         for j in range(n):
             poke(z, j, real(0))

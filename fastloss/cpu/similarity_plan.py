@@ -6,9 +6,10 @@ import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float, check_overlap
+from fastloss.cpu.chunks import examples_per_chunk
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
-from fastloss.cpu.similarities import ARRAYS, SimilarityCall, compute_kernel, rows_per_chunk
+from fastloss.cpu.similarities import ARRAYS, SimilarityCall, compute_kernel
 from fastloss.cpu.threads import launch
 from fastloss.spec import Operands, Request, Results, SimilaritySpec
 
@@ -30,7 +31,7 @@ class SimilarityPlan(CpuPlan):
         self.temperature = request.options["temperature"]
         self.prepare, self.prepare_chunks = None, 0
         self.compute = compute_kernel(self.real.name, self.want.grad)
-        per_chunk = rows_per_chunk(max(n, 1))
+        per_chunk = examples_per_chunk(max(n, 1))
         self.rows = max(1, min(n, BLOCK // max(n, 1)))
         self.chunks = -(-self.rows // per_chunk)
         self.numbers = pack(SimilarityCall, (n, per_chunk), ARRAYS)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.examples import entry_of
 from fastloss.cpu.ir import running_sum
@@ -32,7 +31,7 @@ from fastloss.cpu.softmax_parts import (
     make_link,
 )
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import log
+from fastloss.elementary import jitable, log
 from fastloss.losses.softmax import (
     class_target,
     example_loss,
@@ -79,7 +78,7 @@ class ExampleSteps(NamedTuple):
     finish: Callable[..., Any]
 
 
-@register_jitable
+@jitable
 def lines_at(first, line):
     """The lines that lie from an address on, each of so many bytes."""
     return Lines(
@@ -100,7 +99,7 @@ def make_steps(variant: ClassVariant, raw_logit: Callable[..., Any]) -> ExampleS
     LOSS, _, HESS, PER_EXAMPLE = variant.outputs
     KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
 
-    @register_jitable
+    @jitable
     def read_examples(call, outer, start, m, e, class_step, lane_step, lines):
         """Find each example's class, and what its loss and its derivatives are multiplied by."""
         for lane in range(m):
@@ -132,7 +131,7 @@ def make_steps(variant: ClassVariant, raw_logit: Callable[..., Any]) -> ExampleS
             weightless += 1 if w == 0.0 else 0
         return weightless
 
-    @register_jitable
+    @jitable
     def label_losses(call, start, m, lines):
         """Write the loss of each example's own class; return how many `far_losses` must write."""
         far = 0
@@ -142,7 +141,7 @@ def make_steps(variant: ClassVariant, raw_logit: Callable[..., Any]) -> ExampleS
             far += 1 if e_y < TINY else 0
         return far
 
-    @register_jitable
+    @jitable
     def far_losses(call, start, m, lines):
         """Write those where the exponential of the own class has vanished."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
@@ -152,7 +151,7 @@ def make_steps(variant: ClassVariant, raw_logit: Callable[..., Any]) -> ExampleS
                 top, log_s = np.float64(peek(lines.shift, lane)), peek_float64(lines.log_s, lane)
                 poke_float64(lines.nll, lane, label_loss(log_s, top, np.float64(z_y)))
 
-    @register_jitable
+    @jitable
     def finish_examples(call, start, m, lines):
         """Compute the losses of a tile, and what derivatives are made with; return the sum."""
         scale, cap = np.float64(call.logit_scale), np.float64(call.logit_softcap)

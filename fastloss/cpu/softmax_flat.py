@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import make_write_zeros, read_chunk
@@ -35,7 +34,7 @@ from fastloss.cpu.softmax_parts import (
     make_mass,
 )
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_normal
+from fastloss.elementary import exp_normal, jitable
 from fastloss.labels import label_of
 from fastloss.losses.softmax import class_dot
 from fastloss.variant import ClassVariant
@@ -44,9 +43,6 @@ from fastloss.variant import ClassVariant
 TILE = 2048
 MAX_EXAMPLES = 256
 
-#: Logits that make one chunk worth a thread's while.
-CHUNK = 32768
-
 #: Whether neighbours in a kernel's loops are examples; else they are classes.
 ACROSS_EXAMPLES = True
 
@@ -54,12 +50,6 @@ ACROSS_EXAMPLES = True
 def examples_per_tile(classes: int) -> int:
     """Return how many examples one tile holds: as many as make whole vectors."""
     return max(16, min(MAX_EXAMPLES, TILE // classes // 16 * 16))
-
-
-def examples_per_chunk(classes: int) -> int:
-    """Return how many examples one chunk holds: whole tiles, whatever the number of threads."""
-    tile = examples_per_tile(classes)
-    return tile * max(1, CHUNK // (classes * tile))
 
 
 @functools.cache
@@ -80,25 +70,25 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     _, GRAD, HESS, _ = variant.outputs
     KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
 
-    @register_jitable
+    @jitable
     def raw_logit(call, c, i):
         return load_x(call.x, i * call.classes + c)
 
     read_examples, finish_examples = make_steps(variant, raw_logit)
 
-    @register_jitable
+    @jitable
     def zeros(n, line):
         for k in range(n):
             poke(line, k, real(0))
 
-    @register_jitable
+    @jitable
     def exponentiate(x, n, shifts, e, scale, cap):
         """Take the exponentials of n logits' distance to `shifts`."""
         for k in range(n):
             z = linked(load_x(x, k), scale, cap) - load_real(shifts, k)
             poke(e, k, exp_normal(z))
 
-    @register_jitable
+    @jitable
     def add_up(e, m, classes, part, lines):
         """Sum the exponentials of each row; return how many rows may not be measured from 0."""
         sum_rows(e, m, classes, size, part, real(0))
@@ -109,7 +99,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             unsound += 0 if is_sound(s) else 1
         return unsound
 
-    @register_jitable
+    @jitable
     def find_shifts(x, m, classes, lines, scale, cap):
         """Find the maximum of each row that may not be measured from 0."""
         for r in range(m):
@@ -120,7 +110,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             from_0 = is_sound(peek_float64(lines.s, r)) | (top == real(-np.inf))
             poke(lines.shift, r, real(0) if from_0 else top)
 
-    @register_jitable
+    @jitable
     def weigh(call, x, t, m, shifts, masses, wide, lines):
         """Write the probability mass on each class; sum it, and its product with the logits."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
@@ -139,12 +129,12 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             poke_float64(wide, k, class_dot(np.float64(peek(masses, k)), np.float64(z)))
         sum_rows(wide, m, call.classes, 8, lines.dot, 0.0)
 
-    @register_jitable
+    @jitable
     def write_multiples(g, n, e, factors):
         for k in range(n):
             store_x(g, k, load_real(e, k) * load_real(factors, k))
 
-    @register_jitable
+    @jitable
     def write_derivatives(call, x, n, e, masses, inverse, slope, factor, g, h):
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
         bend = real(2.0 * call.z_loss)
@@ -160,14 +150,14 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 store_x(h, k, by_xx)
 
-    @register_jitable
+    @jitable
     def narrowed(line, m, target):
         """The float64 of a line as the predictions' real."""
         for r in range(m):
             poke(target, r, real(peek_float64(line, r)))
         return target
 
-    @register_jitable
+    @jitable
     def write_labels(classes, m, lines, g, h):
         """Write the entry of each example's own class."""
         for r in range(m):
@@ -177,7 +167,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 store_x(h, k, peek(lines.h_entry, r))
 
-    @register_jitable
+    @jitable
     def write_all_zeros(classes, m, lines, g, h):
         """Clear the derivatives of examples that weigh 0: their logits may hold a nan."""
         for r in range(m):

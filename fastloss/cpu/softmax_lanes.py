@@ -13,19 +13,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
+from fastloss.cpu.chunks import power_of_two
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import read_chunk
 from fastloss.cpu.ir import allocate, larger, least, release
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
-    offset_of,
     peek_float64,
     peek_int64,
     poke_float64,
-    transfers_of_a_kernel,
 )
 from fastloss.cpu.softmax_examples import LINES, lines_at, make_steps
 from fastloss.cpu.softmax_parts import (
@@ -37,8 +35,9 @@ from fastloss.cpu.softmax_parts import (
     make_link,
     make_mass,
 )
+from fastloss.cpu.transfers import BITS, deliver, fetch, line_at, offset_of, place
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_normal, inline
+from fastloss.elementary import exp_normal, inline, jitable
 from fastloss.labels import label_of
 from fastloss.losses.softmax import class_dot
 from fastloss.variant import ClassVariant
@@ -50,23 +49,13 @@ MIN_EXAMPLES, MAX_EXAMPLES = 32, 2048
 #: Classes whose exponentials are added in the predictions' precision, before float64.
 SUM_RUN = 32
 
-#: Logits that make one chunk worth a thread's while.
-CHUNK = 32768
-
 #: Whether neighbours in a kernel's loops are examples; else they are classes.
 ACROSS_EXAMPLES = True
 
 
 def examples_per_tile(classes: int) -> int:
     """Return how many examples one tile holds: a power of two, smaller for more classes."""
-    wanted = max(MIN_EXAMPLES, min(MAX_EXAMPLES, TILE // classes))
-    return int(1 << (wanted.bit_length() - 1))
-
-
-def examples_per_chunk(classes: int) -> int:
-    """Return how many examples one chunk holds: whole tiles, whatever the number of threads."""
-    tile = examples_per_tile(classes)
-    return tile * max(1, CHUNK // (classes * tile))
+    return power_of_two(TILE // classes, MIN_EXAMPLES, MAX_EXAMPLES)
 
 
 @functools.cache
@@ -80,9 +69,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
     size, load_real, _, peek, poke = STORAGE[real.__name__]
-    transfers = transfers_of_a_kernel()
-    fetch, place, deliver, line_at, _ = transfers(x_size)
-    fetch_t = transfers(t_size).fetch
+    x_bits, t_bits = BITS[x_size], BITS[t_size]
     linked, mass_on = make_link(variant), make_mass(variant)
     is_sound = make_is_sound(variant)
     derivatives = make_derivatives(variant)
@@ -90,20 +77,20 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     _, GRAD, HESS, _ = variant.outputs
     KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
 
-    @register_jitable
+    @jitable
     def raw_logit(call, c, i):
         return load_x(call.x + c * call.x_step + offset_of(call.x_layout, i, x_size), 0)
 
     read_examples, finish_examples = make_steps(variant, raw_logit)
 
-    @register_jitable
+    @jitable
     def exponentiate(call, start, first, last, m, e, row, part, lines, buffer):
         """Take the exponentials of some classes, of the distance to `shift`; add them up."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
         for lane in range(m):
             poke(part, lane, real(0))
         for c in range(first, last):
-            x = fetch(call.x + c * call.x_step, call.x_layout, start, m, buffer)
+            x = fetch(call.x + c * call.x_step, call.x_layout, start, m, buffer, x_bits)
             line = e + c * row
             for lane in range(m):
                 z = linked(load_x(x, lane), scale, cap) - load_real(lines.shift, lane)
@@ -114,7 +101,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             before = peek_float64(lines.s, lane) if first > 0 else 0.0
             poke_float64(lines.s, lane, before + np.float64(peek(part, lane)))
 
-    @register_jitable
+    @jitable
     def exponentiate_all(call, start, m, e, row, part, lines, buffer):
         """The same for all classes; return how many examples may not be measured from there."""
         for run in range(0, call.classes, SUM_RUN):
@@ -125,14 +112,14 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             unsound += 0 if is_sound(peek_float64(lines.s, lane)) else 1
         return unsound
 
-    @register_jitable
+    @jitable
     def find_shifts(call, start, m, part, lines, buffer):
         """Find the maximum of each example that may not be measured from 0."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
         for lane in range(m):
             poke(part, lane, real(-np.inf))
         for c in range(call.classes):
-            x = fetch(call.x + c * call.x_step, call.x_layout, start, m, buffer)
+            x = fetch(call.x + c * call.x_step, call.x_layout, start, m, buffer, x_bits)
             for lane in range(m):
                 # A nan is left to the sum. Without the addition, LLVM writes only where the
                 # maximum changes: masked stores, ten times as slow.
@@ -144,15 +131,15 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             from_0 = is_sound(peek_float64(lines.s, lane)) | (top == real(-np.inf))
             poke(lines.shift, lane, (real(0) if from_0 else top) + real(0))
 
-    @register_jitable
+    @jitable
     def read_class(call, c, start, m, buffer):
         """(where the soft targets of class c lie in a row, the class weight)."""
         weight = load_real(call.class_weight_real, c) if CLASS_WEIGHT else real(1)
         if not SOFT:
             return call.t, weight
-        return fetch_t(call.t + c * call.t_step, call.t_layout, start, m, buffer), weight
+        return fetch(call.t + c * call.t_step, call.t_layout, start, m, buffer, t_bits), weight
 
-    @register_jitable
+    @jitable
     def weigh(call, start, m, lines, x_buffer, t_buffer):
         """Sum the probability mass of each example, and its product with the logits."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
@@ -162,7 +149,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             poke_float64(lines.dot, lane, 0.0)
         for c in range(call.classes):
             t, weight = read_class(call, c, start, m, t_buffer)
-            x = fetch(call.x + c * call.x_step, call.x_layout, start, m, x_buffer)
+            x = fetch(call.x + c * call.x_step, call.x_layout, start, m, x_buffer, x_bits)
             for lane in range(m):
                 p = np.float64(mass_on(t, lane, weight, keep, spread))
                 z = linked(load_x(x, lane), scale, cap) - load_real(lines.shift, lane)
@@ -170,7 +157,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 product = class_dot(p, np.float64(z))
                 poke_float64(lines.dot, lane, peek_float64(lines.dot, lane) + product)
 
-    @register_jitable
+    @jitable
     def write_tile(call, start, m, e, row, lines, buffers):
         """Write the derivatives of a tile, but for the entries of the class indices."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
@@ -180,9 +167,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         x_buffer, g_buffer, h_buffer = buffers + width, buffers + 2 * width, buffers + 3 * width
         for c in range(call.classes):
             x, g, h = call.x + c * call.x_step, call.g + c * call.g_step, call.h + c * call.h_step
-            x_line = fetch(x, call.x_layout, start, m, x_buffer) if RAW else x
-            g_line = place(g, call.g_layout, start, m, g_buffer) if GRAD else g
-            h_line = place(h, call.h_layout, start, m, h_buffer) if HESS else h
+            x_line = fetch(x, call.x_layout, start, m, x_buffer, x_bits) if RAW else x
+            g_line = place(g, call.g_layout, start, m, g_buffer, x_bits) if GRAD else g
+            h_line = place(h, call.h_layout, start, m, h_buffer, x_bits) if HESS else h
             line = e + c * row
             if ONE_FACTOR:
                 for lane in range(m):
@@ -201,9 +188,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                     if HESS:
                         store_x(h_line, lane, by_xx)
             if GRAD:
-                deliver(g_line, g, call.g_layout, start, m, g_buffer)
+                deliver(g_line, g, call.g_layout, start, m, g_buffer, x_bits)
             if HESS:
-                deliver(h_line, h, call.h_layout, start, m, h_buffer)
+                deliver(h_line, h, call.h_layout, start, m, h_buffer, x_bits)
 
     @inline
     def entry_at(address, layout, line, start, lane):
@@ -212,12 +199,12 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             return line + lane * x_size
         return address + offset_of(layout, start + lane, x_size)
 
-    @register_jitable
+    @jitable
     def write_labels(call, start, m, lines):
         """Write the entry of each example's own class."""
         # Where the tile lies in a row, to find an entry takes no divisions.
-        g_line = line_at(call.g, call.g_layout, start, m) if GRAD else call.g
-        h_line = line_at(call.h, call.h_layout, start, m) if HESS else call.h
+        g_line = line_at(call.g, call.g_layout, start, m, x_bits) if GRAD else call.g
+        h_line = line_at(call.h, call.h_layout, start, m, x_bits) if HESS else call.h
         for lane in range(m):
             c = peek_int64(lines.y, lane)
             if GRAD:
@@ -227,7 +214,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 h = entry_at(call.h, call.h_layout, h_line, start, lane)
                 store_x(h + c * call.h_step, 0, peek(lines.h_entry, lane))
 
-    @register_jitable
+    @jitable
     def write_zeros(call, start, m, lines):
         """Clear the derivatives of examples that weigh 0: their logits may hold a nan."""
         for lane in range(m):

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, make_write_zeros, read_chunk, target_of
 from fastloss.cpu.ir import allocate, least, release, running_max, running_sum
-from fastloss.cpu.memory import STORAGE, offset_of
+from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.softmax_parts import (
     TINY,
     has_one_factor,
@@ -30,8 +29,9 @@ from fastloss.cpu.softmax_parts import (
     make_mass,
     sound_sums,
 )
+from fastloss.cpu.transfers import offset_of
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_normal
+from fastloss.elementary import exp_normal, jitable
 from fastloss.labels import label_of
 from fastloss.losses.softmax import class_dot, example_loss, example_slope, label_loss
 from fastloss.variant import ClassVariant
@@ -39,16 +39,8 @@ from fastloss.variant import ClassVariant
 #: Logits of one block, whose exponentials are added in the predictions' precision.
 BLOCK = 2048
 
-#: Logits that make one chunk worth a thread's while.
-CHUNK = 32768
-
 #: Whether neighbours in a kernel's loops are examples; else they are classes.
 ACROSS_EXAMPLES = False
-
-
-def examples_per_chunk(classes: int) -> int:
-    """Return how many rows one chunk holds; it must not depend on the number of threads."""
-    return max(1, CHUNK // classes)
 
 
 @functools.cache
@@ -73,7 +65,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     FITTING = GRAD and not HESS and not RAW and x_size == size
     ONE_FACTOR = FITTING and has_one_factor(variant)
 
-    @register_jitable
+    @jitable
     def largest_of(x, n, scale, cap):
         """What the largest of n logits is linked to; the links are increasing."""
         largest = real(-np.inf)
@@ -81,7 +73,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             largest = running_max(largest, real(load_x(x, c)))
         return linked(largest, scale, cap)
 
-    @register_jitable
+    @jitable
     def exponentials(x, e, n, shift, scale, cap):
         """Keep the exponentials of n logits; return their sum."""
         s = real(0)
@@ -92,7 +84,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 store_real(e, c, value)
         return s
 
-    @register_jitable
+    @jitable
     def weigh(call, x, t, start, n, shift, scale, cap):
         """(probability mass of a block, its product with the logits)."""
         # In float64: in the gradient, slope p - t of a sure example cancels.
@@ -106,7 +98,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             dot = running_sum(dot, class_dot(p, np.float64(z)))
         return mass, dot
 
-    @register_jitable
+    @jitable
     def visit(call, x, t, e, shift, scale, cap):
         """(sum of the exponentials of a row, probability mass, its product with the logits)."""
         s, mass, dot = 0.0, 0.0, 0.0
@@ -120,13 +112,13 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 dot += part[1]
         return s, mass, dot
 
-    @register_jitable
+    @jitable
     def multiply(e, n, coefficient, g):
         """Write the gradient of a row where that is a multiple of the exponentials."""
         for c in range(n):
             store_x(g, c, load_real(e, c) * coefficient)
 
-    @register_jitable
+    @jitable
     def write_derivatives(call, x, t, e, inverse, slope, bend, factor, scale, cap, g, h):
         """Write the gradient, and the hessian, of a row."""
         keep, spread = real(call.keep), real(call.spread)
@@ -141,7 +133,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 store_x(h, c, by_xx)
 
-    @register_jitable
+    @jitable
     def write_label(call, y, p, label, raw, slope, factor, g, h):
         """Write the entry of the class index, in float64: p - 1 cancels."""
         if MASS:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from llvmlite import ir
 from numba.core import types
-from numba.extending import register_jitable
 
 from fastloss.cpu.intrinsic import intrinsic_called
-from fastloss.cpu.ir import F32, F64, I8, I32, I64, least
-from fastloss.cpu.memory import STORAGE
+from fastloss.cpu.ir import I8, I32, I64, least, size_of
+from fastloss.elementary import jitable
 
 
 def _exchange(builder, rows, k):
@@ -29,17 +26,17 @@ def _exchange(builder, rows, k):
             rows[i + k] = builder.shuffle_vector(a, b, moved)
 
 
-def _make_transpose(name, item, width):
-    """Make the intrinsic `name`(source, step, target, target_step) for blocks of `width`^2.
+def _make_transpose(name, width):
+    """Make the intrinsic `name`(source, step, target, target_step, like) for blocks of `width`^2.
 
-    Steps are the bytes from row to row.
+    Steps are the bytes from row to row, entries have the type of `like`.
     """
-    vector = ir.VectorType(item, width)
 
     @intrinsic_called(name, __name__)
-    def transpose(typingctx, source, step, target, target_step):
+    def transpose(typingctx, source, step, target, target_step, like):
         def codegen(context, builder, signature, args):
-            source, step, target, target_step = args
+            source, step, target, target_step, _ = args
+            vector = ir.VectorType(context.get_value_type(like), width)
 
             def pointers(address, step):
                 start = builder.inttoptr(address, I8.as_pointer())
@@ -61,53 +58,35 @@ def _make_transpose(name, item, width):
                 builder.store(row, pointer, align=1)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 4), codegen
+        return types.void(*[types.int64] * 4, like), codegen
 
     return transpose
 
 
-transpose4_float32 = _make_transpose("transpose4_float32", F32, 4)
-transpose4_float64 = _make_transpose("transpose4_float64", F64, 4)
-transpose8_float32 = _make_transpose("transpose8_float32", F32, 8)
-transpose8_float64 = _make_transpose("transpose8_float64", F64, 8)
-
-_BLOCKS = {
-    "float32": ((8, transpose8_float32), (4, transpose4_float32)),
-    "float64": ((8, transpose8_float64), (4, transpose4_float64)),
-}
+transpose4 = _make_transpose("transpose4", 4)
+transpose8 = _make_transpose("transpose8", 8)
 
 
-def make_transposition(dtype: str) -> Any:
-    """Make the function that transposes a matrix of float32 or float64.
+@jitable
+def transposed(source, step, rows, columns, target, target_step, like):
+    """Transpose a matrix of float32 or float64, and return whether that was done.
 
-    It returns whether it did: a matrix of fewer than 4 rows or columns has no blocks.
+    One of fewer than 4 rows or columns has no blocks.
     """
-    itemsize = STORAGE[dtype].itemsize
-    by_8, by_4 = [_in_blocks(block, each, itemsize) for block, each in _BLOCKS[dtype]]
-
-    @register_jitable
-    def transposed(source, step, rows, columns, target, target_step):
-        least_side = least(rows, columns)
-        if least_side >= 8:
-            by_8(source, step, rows, columns, target, target_step)
-        elif least_side >= 4:
-            by_4(source, step, rows, columns, target, target_step)
-        return least_side >= 4
-
-    return transposed
-
-
-def _in_blocks(block: int, transpose: Any, itemsize: int) -> Any:
-    @register_jitable
-    def in_blocks(source, step, rows, columns, target, target_step):
-        # The last blocks reach back, and write once more what is there.
-        for i in range(0, rows, block):
-            row = least(i, rows - block)
-            for j in range(0, columns, block):
-                column = least(j, columns - block)
-                transpose(
-                    source + row * step + column * itemsize, step,
-                    target + column * target_step + row * itemsize, target_step,
-                )  # fmt: skip
-
-    return in_blocks
+    least_side = least(rows, columns)
+    if least_side < 4:
+        return False
+    block = 8 if least_side >= 8 else 4
+    itemsize = size_of(like)
+    # The last blocks reach back, and write once more what is there.
+    for i in range(0, rows, block):
+        row = least(i, rows - block)
+        for j in range(0, columns, block):
+            column = least(j, columns - block)
+            here = source + row * step + column * itemsize
+            there = target + column * target_step + row * itemsize
+            if block == 8:
+                transpose8(here, step, there, target_step, like)
+            else:
+                transpose4(here, step, there, target_step, like)
+    return True

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastloss.cuda.primitives import instruction, out_of_line
-from fastloss.elementary import inline
+from fastloss.elementary import inline, jitable
 
 #: The itemsize of each dtype that is read.
 SIZES = {
@@ -79,7 +78,7 @@ def load_index(address, size, signed):
     return load_int8(address) if signed else load_uint8(address)
 
 
-@register_jitable
+@jitable
 def strided_offset(layout, index):
     """Byte offset of the element with the flat number `index`, by the layout record."""
     out_of_line()
@@ -111,7 +110,7 @@ def place_in_row(strided: bool) -> Any:
     return inline(place)
 
 
-@register_jitable
+@jitable
 def number_at(address, layout, index, size, code):
     """The number of any dtype at a flat index, as a float64: for what is read once an example."""
     out_of_line()
