@@ -101,6 +101,16 @@ class CpuPlan:
             raise self.refusal(operands, bad)
         return loss, grad, hess
 
+    def run_at(self, predictions: Any, targets: Any) -> tuple[Array, Array] | None:
+        """Compute loss and gradient from a `stand_in` of each array, both taken as given.
+
+        None if a target is refused: `run` has the words for it.
+        """
+        loss, grad = self.new_loss(), self.new_gradient()
+        arrays = (loss, grad, None, predictions, targets, None, None, None, None)
+        bad = launch(self.chunks, self.address, id(arrays), self.divisor, 1.0)
+        return (loss, grad) if bad == ALL_GOOD else None
+
     def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
         """Return what the sum of the losses is divided by, and the inputs as kernels take them.
 

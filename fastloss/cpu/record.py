@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -27,6 +28,13 @@ if (
         "fastloss reads addresses from tuples and arrays by the C ABI of CPython and NumPy, and in "
         "this build of them they are elsewhere; use a release build of both"
     )
+
+#: Makes, of an address, what the driver takes for an array that begins there: ctypes keeps the
+#: address where NumPy does. None where it does not.
+stand_in: Callable[[int], Any] | None = ctypes.c_char.from_address
+_probed = ctypes.c_char.from_address(id(_probe))
+if ctypes.c_ssize_t.from_address(id(_probed) + DATA).value != id(_probe):
+    stand_in = None
 
 #: From a bytes object to its first byte: the end of the header.
 _BYTES = bytes.__basicsize__ - 1

@@ -16,6 +16,10 @@ from fastloss.spec import Spec, Want
 Tensor = torch.Tensor
 
 
+#: A loss, its reduction, its options, the targets and the sample weight.
+EagerCall = tuple[Spec, str, Mapping[str, Any], Any, Any]
+
+
 def name_of(spec: Spec) -> str:
     """Return the name by which operators know a loss; two losses never share one."""
     name = spec.name

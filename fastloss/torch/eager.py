@@ -10,11 +10,8 @@ import torch
 from fastloss.axes import axes_of
 from fastloss.engine import compute
 from fastloss.spec import Spec, Want
-
-Tensor = torch.Tensor
-
-#: A loss, its reduction, its options, the targets and the sample weight.
-_Call = tuple[Spec, str, Mapping[str, Any], Any, Any]
+from fastloss.torch import quick
+from fastloss.torch.call import EagerCall, Tensor
 
 
 def evaluate(
@@ -29,9 +26,9 @@ def evaluate(
     options: Mapping[str, Any],
 ) -> tuple[Tensor, None, None]:
     """Return (loss, None, None) of predictions that require grad."""
-    refuse_other_gradients(spec, targets, sample_weight, options)
-    call = spec, reduction, options, targets, sample_weight
-    return _eager_loss(predictions, call), None, None
+    if sample_weight is not None or options or type(targets) is not Tensor or targets.requires_grad:
+        refuse_other_gradients(spec, targets, sample_weight, options)
+    return _eager_loss(predictions, (spec, reduction, options, targets, sample_weight)), None, None
 
 
 class EagerLoss(torch.autograd.function._SingleLevelFunction):
@@ -43,13 +40,17 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
     """
 
     @staticmethod
-    def forward(ctx: Any, predictions: Tensor, call: _Call) -> Tensor:
+    def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
         """Compute the loss, keep the gradient."""
         spec, reduction, options, targets, sample_weight = ctx.call = call
         ctx.set_materialize_grads(False)
         keeps = keeps_gradient(predictions, spec, reduction)
-        want = Want.LOSS_AND_GRAD if keeps else Want.LOSS
+        found = quick.value_and_grad(predictions, call) if keeps else None
+        if found is not None:
+            ctx.save_for_backward(found[1])
+            return found[0]
         loss: Tensor
+        want = Want.LOSS_AND_GRAD if keeps else Want.LOSS
         loss, grad, _ = compute(
             spec, want, predictions, targets, sample_weight, reduction, None, None, options
         )
@@ -84,7 +85,7 @@ def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
 
 #: The loss of (predictions, call). The Function is of the kind that `torch.func` cannot transform,
 #: and is called without the Python layer that asks.
-_eager_loss: Callable[[Tensor, _Call], Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
+_eager_loss: Callable[[Tensor, EagerCall], Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
 
 
 def _gradient(ctx: Any, upstream: Tensor) -> Tensor:

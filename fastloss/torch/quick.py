@@ -1,0 +1,75 @@
+"""Small calls in PyTorch's eager mode: two dense CPU tensors, and options that are no arrays.
+
+A plan is found by what the tensors say of themselves and computes where they lie. To read them as
+NumPy arrays first takes longer than the loss of a small batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fastloss import engine
+from fastloss.arrays import CPU
+from fastloss.arrays.torch import KIND
+from fastloss.cpu.plan import CpuPlan
+from fastloss.cpu.record import stand_in
+from fastloss.spec import Want
+from fastloss.torch.call import EagerCall, Tensor
+
+_MANY_PLANS = 1024
+
+_strided = torch.strided
+
+#: By loss, options and the tensors' signatures; None where a plan has to see arrays.
+_plans: dict[Any, CpuPlan | None] = {}
+
+
+def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor] | None:
+    """Return (loss, gradient), or None where a call is not of this kind."""
+    spec, reduction, options, targets, sample_weight = call
+    if sample_weight is not None or type(targets) is not Tensor or stand_in is None:
+        return None
+    # Line by line, without a loop: small calls notice.
+    if not (predictions.is_cpu and targets.is_cpu):
+        return None
+    if not (predictions.layout is targets.layout is _strided):
+        return None
+    if predictions.is_neg() or targets.is_neg():
+        return None
+    scalars: tuple[Any, ...] = ()
+    if options:
+        arrays, scalars = engine.split_options(CPU, options)
+        if arrays:
+            return None
+    key = (
+        spec, reduction, scalars,
+        predictions.dtype, predictions.shape, predictions.stride(),
+        targets.dtype, targets.shape, targets.stride(),
+    )  # fmt: skip
+    try:
+        plan = _plans[key]
+    except KeyError:
+        plan = _plan(predictions, call)
+        if len(_plans) >= _MANY_PLANS:
+            _plans.clear()
+        _plans[key] = plan
+    if plan is None:
+        return None
+    results = plan.run_at(stand_in(predictions.data_ptr()), stand_in(targets.data_ptr()))
+    if results is None:
+        return None
+    loss, grad = results
+    return KIND.give(loss), KIND.give(grad)
+
+
+def _plan(predictions: Tensor, call: EagerCall) -> CpuPlan | None:
+    spec, reduction, options, targets, _ = call
+    want = Want.LOSS_AND_GRAD
+    device, operands, _, scalars = engine.read(
+        KIND, want, predictions, targets, None, None, None, options
+    )
+    numbers = {name: value for name, value, _ in scalars}
+    plan = engine.make_plan(spec, want, reduction, device, operands, numbers, options)
+    return plan if isinstance(plan, CpuPlan) and plan.as_given else None

@@ -1,0 +1,113 @@
+"""Small calls take a path of their own; nothing of it may show but the time."""
+
+import pytest
+import torch
+
+import fastloss as fl
+from fastloss.torch import quick
+from tests.helpers import each
+
+LAYOUTS = {
+    "rows": lambda a: a,
+    "columns": lambda a: a.t().contiguous().t(),
+    "gaps": lambda a: torch.stack([a, a], -1)[..., 0],
+    "same row": lambda a: a[:1].expand(a.shape),
+    "negative bit": lambda a: torch.complex(a, -a).conj().imag,
+}
+
+
+def run(loss, logits, targets, **options):
+    leaf = logits.detach().requires_grad_()
+    result = loss(leaf, targets, **options)
+    result.sum().backward()
+    return result.detach(), leaf.grad
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Which calls found their way: a list of True and False."""
+    found = []
+    real = quick.value_and_grad
+
+    def watched(*args):
+        result = real(*args)
+        found.append(result is not None)
+        return result
+
+    monkeypatch.setattr(quick, "value_and_grad", watched)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("dtype", "layout"),
+    [(dtype, layout) for dtype in (torch.float64, torch.float32) for layout in LAYOUTS]
+    + [(torch.bfloat16, layout) for layout in LAYOUTS if layout != "negative bit"],
+)
+def test_same_bits_as_the_long_way(dtype, layout, taken, monkeypatch):
+    logits = LAYOUTS[layout](torch.randn(6, 5).to(dtype))
+    assert logits.is_neg() == (layout == "negative bit")
+    targets = torch.arange(6) % 5
+    for options in ({}, {"label_smoothing": 0.1}, {"reduction": "none"}, {"axis": 0}):
+        y = targets[:5] if "axis" in options else targets
+        short = run(fl.cross_entropy, logits, y, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(quick, "stand_in", None)
+            long = run(fl.cross_entropy, logits, y, **options)
+        for a, b in zip(short, long, strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
+    assert taken == [layout != "negative bit", False] * 4
+
+
+@each("index", [torch.int64, torch.int32, torch.uint8])
+def test_targets_of_other_integers(index, taken):
+    """Kernels read int64 alone: the others are converted, the long way."""
+    logits, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    expected = run(fl.cross_entropy, logits, targets)
+    for a, b in zip(run(fl.cross_entropy, logits, targets.to(index)), expected, strict=True):
+        assert torch.equal(a, b)
+    # Zeros are zeros in any size: read as int64, some of them from behind the last.
+    run(fl.cross_entropy, logits, torch.zeros(4, dtype=index))
+    assert taken == [True, *[index == torch.int64] * 2]
+
+
+def test_weights_and_options_that_are_tensors_go_the_long_way(taken):
+    logits, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    run(fl.cross_entropy, logits, targets, sample_weight=torch.ones(4))
+    run(fl.cross_entropy, logits, targets, class_weight=torch.ones(3))
+    run(fl.binary_cross_entropy_with_logits, logits, torch.ones(4, 3), pos_weight=2.0)
+    assert taken == [False, False, True]
+
+
+def test_a_refused_target_is_named(taken):
+    logits, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    run(fl.cross_entropy, logits, targets)
+    with pytest.raises(IndexError, match="7"):
+        run(fl.cross_entropy, logits, torch.tensor([0, 7, 2, 0]))
+    assert taken == [True, False]
+
+
+def test_one_and_true_are_told_apart():
+    logits, targets = torch.randn(4, 3), torch.randn(4, 3)
+    run(fl.mse, logits, targets, half=True)
+    with pytest.raises(TypeError, match="half"):
+        run(fl.mse, logits, targets, half=1)
+
+
+def test_shapes_and_dtypes_are_told_apart(taken):
+    """One plan must not serve another's tensors."""
+    for shape in ((4, 3), (3, 4), (2, 3)):
+        for dtype in (torch.float32, torch.float64):
+            logits, targets = torch.randn(shape, dtype=dtype), torch.zeros(shape[0], dtype=int)
+            loss, grad = run(fl.cross_entropy, logits, targets)
+            expected = run(torch.nn.functional.cross_entropy, logits, targets)
+            torch.testing.assert_close((loss, grad), expected)
+    assert all(taken)
+
+
+def test_what_is_not_dense_is_refused(taken):
+    sparse = torch.eye(3).to_sparse().requires_grad_()
+    with pytest.raises(TypeError, match="dense"):
+        fl.cross_entropy(sparse, torch.arange(3))
+    with pytest.raises(TypeError, match="dense"):
+        fl.mse(torch.eye(3, requires_grad=True), torch.eye(3).to_sparse())
+    assert taken == [False, False]
