@@ -9,7 +9,7 @@ over the examples in it, and the formula inlined into that. No example's numbers
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -260,22 +260,30 @@ def _make_rounds(spec: RowSpec, variant: RowVariant) -> tuple[Step, tuple[Any, .
     return _in_turn(steps), likes
 
 
-def _in_turn(steps: Iterable[Step]) -> Any:
-    """Make one step of several."""
+@inline
+def _nothing(tile, options):
+    pass
+
+
+def _in_turn(steps: list[Step]) -> Any:
+    """Make one step of several.
+
+    By fours: a function for each two would be inlined, and optimised, into the next one.
+    """
+    if len(steps) == 1:
+        return steps[0]
+    if len(steps) > 4:
+        return _in_turn([_in_turn(steps[:4]), *steps[4:]])
+    first, second, third, fourth = steps + [_nothing] * (4 - len(steps))
 
     @inline
-    def nothing(tile, options):
-        pass
-
-    return functools.reduce(_then, steps, nothing)
-
-
-def _then(first: Step, second: Step) -> Any:
-    def both(tile, options):
+    def in_turn(tile, options):
         first(tile, options)
         second(tile, options)
+        third(tile, options)
+        fourth(tile, options)
 
-    return inline(both)
+    return in_turn
 
 
 def _make_results(

@@ -12,8 +12,8 @@ from tests.catalogue import batches, boxes, classification, elementwise, regions
 from tests.catalogue.entry import Case, Loss
 
 __all__ = [
-    "BY_NAME", "CASES", "CORE", "CORE_CASES", "CORE_FIRST", "CORE_PLAIN", "EACH", "FIRST", "LISTED",
-    "LOSSES", "PLAIN", "Case", "Loss",
+    "BY_NAME", "CASES", "CORE", "CORE_CASES", "CORE_FIRST", "CORE_PLAIN", "EACH", "EACH_KIND",
+    "FIRST", "LISTED", "LOSSES", "PLAIN", "Case", "Loss",
 ]  # fmt: skip
 
 LISTED = {loss.name for loss in fl.losses()}
@@ -49,3 +49,9 @@ CORE_CASES, CORE_PLAIN, CORE_FIRST = (
 )
 EACH = (*CORE_PLAIN, *(case for case in FIRST if case.loss.name not in CORE))
 """Every loss, the core with every kind of target."""
+
+OTHER_KINDS = {"multi_margin", "js_divergence", "giou", "dice", "triplet"}
+"""Losses of the kinds that are not in the core: of class indices, of vectors, boxes, regions,
+distances. To compile one of them takes seconds."""
+EACH_KIND = tuple(case for case in EACH if case.loss.name in CORE | OTHER_KINDS)
+"""The core and one of every other kind: for what a loss' own formulas have no part in."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.catalogue import BY_NAME, CORE_FIRST, CORE_PLAIN, EACH
+from tests.catalogue import BY_NAME, CORE_FIRST, CORE_PLAIN, EACH_KIND
 from tests.checks import check, check_hess, grad_of
 from tests.helpers import BFLOAT16, EPS, FLOAT16, FLOAT32, FLOAT64, LAYOUTS, each
 
@@ -16,7 +16,7 @@ CLASS_CASES = [case for case in CORE_PLAIN if case.over_classes]
 
 
 @each("layout", LAYOUTS)
-@each("case", EACH)
+@each("case", EACH_KIND)
 def test_layout_of_predictions_and_targets(case, layout):
     shape = (4, 3, 5)
     predictions, targets = case.draw(shape, FLOAT32)

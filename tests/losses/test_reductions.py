@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.catalogue import BY_NAME, CASES, CORE_FIRST, CORE_PLAIN, EACH
+from tests.catalogue import BY_NAME, CASES, CORE_FIRST, CORE_PLAIN, EACH, EACH_KIND
 from tests.checks import REDUCTIONS, check, grad_of
 from tests.helpers import (
     BFLOAT16,
@@ -28,8 +28,12 @@ def example_shape(case, shape=SHAPE):
     return shape[:-1] if case.over_classes else shape
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@each("case", EACH)
+@pytest.mark.parametrize(
+    ("case", "reduction"),
+    [(case, reduction) for case in EACH_KIND for reduction in REDUCTIONS]
+    + [(case, "mean") for case in EACH if case not in EACH_KIND],
+    ids=str,
+)
 def test_reduction_with_weights_and_upstream(case, reduction, rng):
     predictions, targets = case.draw(SHAPE, FLOAT32)
     weight = rng.uniform(0.25, 2, example_shape(case))
@@ -173,7 +177,7 @@ def test_upstream_gradient_as_any_scalar(grad_output):
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-15)
 
 
-@each("case", CASES)
+@each("case", [case for case in CASES if case in EACH_KIND or not case.over_classes])
 def test_in_place_is_bit_equal(case):
     predictions, targets = case.draw((9, 70))
     options = case.options((9, 70))
