@@ -30,7 +30,8 @@ _ndarray = np.ndarray
 #: Makes a NamedTuple without its own constructor, which is a function in Python.
 _tuple_new: Callable[..., Any] = tuple.__new__
 
-_MANY_PLANS = 1024
+#: Where a table of plans has as many, it starts again.
+MANY_PLANS = 1024
 
 
 class Plan(Protocol):
@@ -113,7 +114,7 @@ def compute(
     if plan is None:
         numbers = {name: value for name, value, _ in scalars}
         plan = make_plan(spec, want, reduction, device, operands, numbers, options)
-        if len(_plans) >= _MANY_PLANS:
+        if len(_plans) >= MANY_PLANS:
             _plans.clear()
         _plans[key] = plan
     results = plan.run(operands, upstream)

@@ -18,8 +18,6 @@ from fastloss.cpu.record import stand_in
 from fastloss.spec import Want
 from fastloss.torch.call import EagerCall, Tensor
 
-_MANY_PLANS = 1024
-
 _strided = torch.strided
 
 #: By loss, options and the tensors' signatures; None where a plan has to see arrays.
@@ -52,7 +50,7 @@ def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor
         plan = _plans[key]
     except KeyError:
         plan = _plan(predictions, call)
-        if len(_plans) >= _MANY_PLANS:
+        if len(_plans) >= engine.MANY_PLANS:
             _plans.clear()
         _plans[key] = plan
     if plan is None:
