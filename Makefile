@@ -27,9 +27,10 @@ demo:
 	@mkdir -p build
 	@$(RUN) -m fastloss demo --out build/demo.png
 
+# In the order of the files: the longest ones have few tests, and would come last.
 test:
 	@$(ENVIRONMENT) test
-	@$(RUN) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	@$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-gpu:
 	@$(ENVIRONMENT) test

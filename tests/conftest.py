@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,14 +27,25 @@ def rng():
     return np.random.default_rng(20260)
 
 
+def _resident():
+    """How many GB of memory this process has."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGESIZE") / 1e9
+
+
+_kept = [2.0]
+"""GB in use after memory was given back the last time."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _give_back_memory():
     """Drop what Numba keeps of each kernel for others to be linked with; it is made anew if asked.
 
     A worker of the whole suite compiles a thousand kernels, of which a third of the memory is that.
+    To find it all takes seconds: only after every other GB.
     """
     yield
-    if "numba.core.codegen" in sys.modules and sys.platform == "linux":
+    if sys.platform == "linux" and _resident() > _kept[-1] + 1:
         from numba.core.codegen import CPUCodeLibrary
 
         # Not isinstance: it would wake proxies whose object is gone.
@@ -42,3 +54,4 @@ def _give_back_memory():
                 library._shared_module = None  # else it came from the disk, and is all there is
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
+        _kept.append(_resident())
