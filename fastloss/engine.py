@@ -30,8 +30,7 @@ _ndarray = np.ndarray
 #: Makes a NamedTuple without its own constructor, which is a function in Python.
 _tuple_new: Callable[..., Any] = tuple.__new__
 
-#: Where a table of plans has as many, it starts again.
-MANY_PLANS = 1024
+_MANY_PLANS = 1024
 
 
 class Plan(Protocol):
@@ -112,11 +111,8 @@ def compute(
     except TypeError:  # an option or a reduction that cannot be hashed: the checks refuse it
         plan = None
     if plan is None:
-        numbers = {name: value for name, value, _ in scalars}
-        plan = make_plan(spec, want, reduction, device, operands, numbers, options)
-        if len(_plans) >= MANY_PLANS:
-            _plans.clear()
-        _plans[key] = plan
+        plan = make_plan(spec, want, reduction, device, operands, scalars, options)
+        remember(_plans, key, plan)
     results = plan.run(operands, upstream)
     if plain:
         return results
@@ -128,17 +124,25 @@ def compute(
     )
 
 
+def remember(plans: dict[Any, Any], key: Any, plan: Any) -> None:
+    """Keep a plan in a table, which starts again where it has many."""
+    if len(plans) >= _MANY_PLANS:
+        plans.clear()
+    plans[key] = plan
+
+
 def make_plan(
     spec: Spec,
     want: Want,
     reduction: str,
     device: str,
     operands: Operands,
-    scalars: Mapping[str, Any],
+    scalars: _Scalars,
     given: Mapping[str, Any],
 ) -> Plan:
     """Check everything that does not depend on the arrays' contents, and choose a kernel."""
-    request = checked_request(spec, want, reduction, operands, scalars, given)
+    numbers = {name: value for name, value, _ in scalars}
+    request = checked_request(spec, want, reduction, operands, numbers, given)
     target = importlib.import_module(TARGETS[target_of(device)])
     plan: Plan = target.plan(request, operands)
     return plan

@@ -84,14 +84,10 @@ def is_transformed() -> bool:
 
 def is_traced(tensor: Any) -> bool:
     """Return whether PyTorch is tracing, or the tensor is one of those that only stand for data."""
-    kind = type(tensor)
     return bool(
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
-        or (
-            kind is not torch.Tensor
-            and kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
-        )
+        or type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
     )
 
 

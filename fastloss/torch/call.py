@@ -15,7 +15,6 @@ from fastloss.spec import Spec, Want
 
 Tensor = torch.Tensor
 
-
 #: A loss, its reduction, its options, the targets and the sample weight.
 EagerCall = tuple[Spec, str, Mapping[str, Any], Any, Any]
 

@@ -50,9 +50,9 @@ def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor
         plan = _plans[key]
     except KeyError:
         plan = _plan(predictions, call)
-        if len(_plans) >= engine.MANY_PLANS:
-            _plans.clear()
-        _plans[key] = plan
+        engine.remember(_plans, key, plan)
+    except TypeError:  # a reduction that cannot be hashed: the checks refuse it
+        return None
     if plan is None:
         return None
     results = plan.run_at(stand_in(predictions.data_ptr()), stand_in(targets.data_ptr()))
@@ -68,6 +68,5 @@ def _plan(predictions: Tensor, call: EagerCall) -> CpuPlan | None:
     device, operands, _, scalars = engine.read(
         KIND, want, predictions, targets, None, None, None, options
     )
-    numbers = {name: value for name, value, _ in scalars}
-    plan = engine.make_plan(spec, want, reduction, device, operands, numbers, options)
+    plan = engine.make_plan(spec, want, reduction, device, operands, scalars, options)
     return plan if isinstance(plan, CpuPlan) and plan.as_given else None

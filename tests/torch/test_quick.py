@@ -86,6 +86,15 @@ def test_a_refused_target_is_named(taken):
     assert taken == [True, False]
 
 
+def test_a_reduction_that_cannot_be_hashed_is_refused():
+    logits, targets = torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 2, 0])
+    with pytest.raises(ValueError, match="reduction") as ours:
+        fl.cross_entropy(logits, targets, reduction=["mean"])
+    with pytest.raises(ValueError, match="reduction") as long:
+        fl.cross_entropy(logits.detach(), targets, reduction=["mean"])
+    assert str(ours.value) == str(long.value)
+
+
 def test_one_and_true_are_told_apart():
     logits, targets = torch.randn(4, 3), torch.randn(4, 3)
     run(fl.mse, logits, targets, half=True)
