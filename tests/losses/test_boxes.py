@@ -37,7 +37,8 @@ def test_equal_boxes(name, dtype, rng):
     for eps in (1e-7, 1.0):
         loss, grad = value_and_grad(name, p, p, dtype, eps=eps)
         parts = 2 if name == "giou" else 1  # of it: 1 - IoU, and the empty part of what surrounds
-        np.testing.assert_allclose(loss, eps / (area + eps), rtol=16 * parts * EPS[dtype])
+        # Each of them a few roundings: of the unit's inverse, products and a quotient.
+        np.testing.assert_allclose(loss, eps / (area + eps), rtol=4 * parts * EPS[dtype])
     loss, grad = value_and_grad(name, p, p, dtype)
     size = np.maximum(1 / (f64(p)[:, 2] - f64(p)[:, 0]), 1 / (f64(p)[:, 3] - f64(p)[:, 1]))
     assert (np.abs(grad).max(1) <= (8 * EPS[dtype] + 1e-7 / area) * size).all()
@@ -61,7 +62,7 @@ def test_almost_equal_boxes_keep_their_digits(rng):
         t = p.copy()
         t[0, side] = np.nextafter(t[0, side], np.float32(100))
         loss, _ = value_and_grad("giou", p, t, FLOAT32, eps=0.0)
-        np.testing.assert_allclose(loss[0], float(exact_giou(p[0], t[0])), rtol=16 * EPS[FLOAT32])
+        np.testing.assert_allclose(loss[0], float(exact_giou(p[0], t[0])), rtol=4 * EPS[FLOAT32])
 
 
 @each_name
