@@ -278,8 +278,6 @@ def _check_vectors(spec: DistanceSpec, p: Array, t: Array) -> tuple[int, ...]:
 def _check_embeddings(request: Request, p: Array, t: Array) -> tuple[int, ...]:
     """Check the operands of a loss of a batch's similarities; return the shape of its losses."""
     name = request.spec.name
-    if request.want.hess:
-        raise TypeError(f"{name} has no hessian; value_and_grad and grad have its gradient")
     if name_of(t.dtype) not in INTEGERS:
         _refuse_dtype("targets", t, "labels of an integer dtype")
     if p.ndim != 2 or p.shape[1] == 0:

@@ -241,7 +241,7 @@ DISTANCE_OPTIONS = ("p", "eps", "swap")
 class SimilaritySpec:
     """NT-Xent: a loss of the cosine similarities between all examples of a batch.
 
-    Predictions are (N, D), targets labels (N,). It has no hessian.
+    Predictions are (N, D), targets labels (N,).
     """
 
     independent = False

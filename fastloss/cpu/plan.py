@@ -125,17 +125,18 @@ class CpuPlan:
     @functools.cached_property
     def address(self) -> int:
         """Where the record of the driver and the kernels lies, as long as the plan lives."""
-        return self._record(self.guards)
+        return self.record_of(self.compute, self.guards)
 
     @functools.cached_property
     def address_unguarded(self) -> int:
         """The same, of a record that lets `out` share memory."""
-        return self._record(NO_GUARDS)
+        return self.record_of(self.compute, NO_GUARDS)
 
-    def _record(self, guards: Guards) -> int:
+    def record_of(self, compute: Kernel, guards: Guards) -> int:
+        """Return the address of a record that lives as long as the plan."""
         header = Launch(
             0 if self.prepare is None else self.prepare.address, self.prepare_chunks,
-            self.compute.address, self.chunks,
+            compute.address, self.chunks,
             self.real.itemsize if self.outputs.loss and not self.per_example else 0,
             *guards, self.arrays, ITEMS, id(None), DATA,
         )  # fmt: skip

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float, check_overlap
 from fastloss.cpu.chunks import examples_per_chunk
+from fastloss.cpu.driver import NO_GUARDS
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
-from fastloss.cpu.similarities import ARRAYS, SimilarityCall, compute_kernel
+from fastloss.cpu.similarities import (
+    ARRAYS,
+    SimilarityCall,
+    compute_kernel,
+    exchange_kernel,
+)
 from fastloss.cpu.threads import launch
+from fastloss.losses.anchor import BEND, FACTS, MATRICES, curvature
 from fastloss.spec import Operands, Request, Results, SimilaritySpec
 
 #: Similarities that are in memory at a time.
@@ -28,13 +39,21 @@ class SimilarityPlan(CpuPlan):
         # The kernel writes one loss for each example; what becomes of them is decided here.
         self.outputs = self.outputs._replace(loss=False)
         self.examples = n = p.shape[0]
-        self.temperature = request.options["temperature"]
+        self.scale = 1.0 / request.options["temperature"]
         self.prepare, self.prepare_chunks = None, 0
-        self.compute = compute_kernel(self.real.name, self.want.grad)
+        if self.want.hess:
+            self.real = np.dtype(np.float64)  # the hessian's parts cancel
+        self.compute = compute_kernel(self.real.name, self.want.grad and not self.want.hess)
         per_chunk = examples_per_chunk(max(n, 1))
-        self.rows = max(1, min(n, BLOCK // max(n, 1)))
+        matrices = 1 + MATRICES if self.want.hess else 1
+        self.rows = max(1, min(n, BLOCK // max(n * matrices, 1)))
         self.chunks = -(-self.rows // per_chunk)
         self.numbers = pack(SimilarityCall, (n, per_chunk), ARRAYS)
+
+    @functools.cached_property
+    def exchange(self) -> int:
+        """As `address`, for the kernel that makes the hessian's matrices."""
+        return self.record_of(exchange_kernel(self.real.name), NO_GUARDS)
 
     def run(self, operands: Operands, upstream: float) -> Results:
         """Compute."""
@@ -50,40 +69,86 @@ class SimilarityPlan(CpuPlan):
         divisor = float(weight.sum()) if self.mean else 1.0
         factors = weight if u is None else weight * u
         factors = factors * (upstream / divisor if divisor != 0.0 else 0.0)
-        losses = np.empty(self.examples)
-        turned = self._visit(units, labels, positives, factors, losses)
+        batch = Batch(units, labels, positives, factors, np.empty(self.examples))
+        hess = operands.hess_out
+        turned = bent = None
+        if self.want.hess:
+            turned, bent = self._bend(batch)
+        else:
+            turned = self._visit(batch)
         loss = None
         if self.want.loss:
-            losses = np.where(weight != 0.0, losses * weight, 0.0)
+            losses = np.where(weight != 0.0, batch.losses * weight, 0.0)
             loss = losses if self.per_example else np.asarray(losses.sum() / divisor)
             loss = loss.astype(self.real)
+        # Derivatives of nothing are 0, also where there is a nan.
+        live = factors.any()
         grad = operands.grad_out
         if self.want.grad:
             grad = self.new_gradient() if grad is None else grad
-            # A gradient of nothing is 0, also where there is a nan.
-            store(across(turned, units, lengths) if factors.any() else np.zeros_like(units), grad)
-        return loss, grad, None
+            lengths = lengths.astype(self.real)
+            store(across(turned, units) / lengths if live else np.zeros_like(units), grad)
+        if bent is not None:
+            hess = self.new_gradient() if hess is None else hess
+            store(bent / lengths / lengths if live else np.zeros_like(units), hess)
+        return loss, grad, hess
 
-    def _visit(
-        self, units: Array, labels: Array, positives: Array, factors: Array, losses: Array
-    ) -> Array:
+    def _visit(self, batch: Batch) -> Array:
         """Fill in the losses; return the gradient by the units, zeros where none is wanted."""
-        n, rows = self.examples, self.rows
-        memory = np.empty((rows, n), self.real)
-        turned = np.zeros_like(units)
-        scaled = units * self.real.type(1.0 / self.temperature)
-        for first in range(0, n, rows):
-            block = slice(first, min(first + rows, n))
-            z = memory[: block.stop - first]
-            np.matmul(scaled[block], units.T, out=z)
-            numbers = np.array([first, len(z)], np.int64)
-            arrays = (z, labels, positives, factors, losses, numbers)
-            launch(self.chunks, self.address, id(arrays), 1.0, 1.0)
+        turned = np.zeros_like(batch.units)
+        scaled = batch.units * self.real.type(self.scale)
+        for block, z in self._blocks(batch):
+            self._launch(self.address, batch, block, z)
             if self.want.grad:
                 # As anchors, and as the others of all anchors.
                 turned[block] += z @ scaled
                 turned += z.T @ scaled[block]
         return turned
+
+    def _bend(self, batch: Batch) -> tuple[Array, Array]:
+        """Return the gradient by the units, and the hessian by vectors of length 1."""
+        units, anchors = batch.units, np.empty((self.examples, FACTS))
+        turned, bent = np.empty_like(units), np.empty_like(units)
+        for block, z in self._blocks(batch):
+            self._launch(self.address, batch, block, z, anchors)
+        squares = anchors[:, -1:]  # (N, 1)
+        entries = np.square(units)
+        for block, z in self._blocks(batch):
+            made = np.empty((MATRICES, *z.shape), self.real)
+            self._launch(self.exchange, batch, block, z, anchors, made)
+            moved = made @ units  # (MATRICES, rows, D)
+            along = np.einsum("krd,rd->kr", moved, units[block])[..., None]
+            moved[BEND] = made[BEND] @ entries
+            turned[block] = self.scale * moved[0]
+            bent[block] = curvature(units[block], self.scale, squares[block], moved, along)
+        return turned, bent
+
+    def _blocks(self, batch: Batch) -> Iterator[tuple[slice, Array]]:
+        """Go through the anchors: which they are, and their similarities by the temperature."""
+        memory = np.empty((self.rows, self.examples), self.real)
+        scaled = batch.units * self.real.type(self.scale)
+        for first in range(0, self.examples, self.rows):
+            block = slice(first, min(first + self.rows, self.examples))
+            z = memory[: block.stop - first]
+            yield block, np.matmul(scaled[block], batch.units.T, out=z)
+
+    def _launch(
+        self, address: int, batch: Batch, block: slice, z: Array,
+        anchors: Array | None = None, matrices: Array | None = None,
+    ) -> None:  # fmt: skip
+        numbers = np.array([block.start, len(z)], np.int64)
+        arrays = (z, *batch[1:], anchors, matrices, numbers)
+        launch(self.chunks, address, id(arrays), 1.0, 1.0)
+
+
+class Batch(NamedTuple):
+    """Numbers of all examples, by the names of `SimilarityCall`, and the embeddings at length 1."""
+
+    units: Array
+    labels: Array
+    positives: Array
+    factors: Array
+    losses: Array
 
 
 def normalized(vectors: Array) -> tuple[Array, Array]:
@@ -104,10 +169,10 @@ def matched(targets: Array) -> tuple[Array, Array]:
     return labels.astype(np.int32), (counts[labels] - 1).astype(np.float64)
 
 
-def across(turned: Array, units: Array, lengths: Array) -> Array:
-    """Return the gradient by the vectors of a gradient by their units: across their directions."""
+def across(turned: Array, units: Array) -> Array:
+    """Return what of a gradient by the units is across their directions."""
     along = np.einsum("nd,nd->n", turned, units)[:, None]
-    gradient: Array = (turned - along * units) / lengths.astype(units.dtype)
+    gradient: Array = turned - along * units
     return gradient
 
 
@@ -117,6 +182,6 @@ def store(values: Array, out: Array) -> None:
         out[...] = values
         return
     # Bits whose library NumPy does not know: the upper half of a float32, rounded to even.
-    bits = values.view(np.uint32)
+    bits = values.astype(np.float32, copy=False).view(np.uint32)
     rounded = (bits + (0x7FFF + (bits >> 16 & 1))) >> 16
     out.view(np.uint16)[...] = np.where(np.isnan(values), bits >> 16 | 0x40, rounded)

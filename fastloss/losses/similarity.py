@@ -19,9 +19,8 @@ ntxent = register(
            \frac{{e^{{s_{{ij}} / T}}}}{{e^{{s_{{ij}} / T}} + \sum_{{k \in Q_i}} e^{{s_{{ik}} / T}}}}
 
         s is the cosine similarity, T the temperature, P the other examples with the label of
-        example i, its positives, and Q those with another label. The gradient has what each
-        embedding does to its own loss and to that of all others. There is no hessian:
-        `Loss.grad_and_hess` is refused.
+        example i, its positives, and Q those with another label. Gradient and hessian have
+        what each embedding does to its own loss and to that of all others.
 
         Parameters
         ----------
@@ -36,7 +35,7 @@ ntxent = register(
         Raises
         ------
         TypeError, ValueError
-            For dtypes, shapes and options that do not fit, and where a hessian is asked for.
+            For dtypes, shapes and options that do not fit.
 
         Notes
         -----
@@ -45,8 +44,11 @@ ntxent = register(
         averages over all pairs of positives, and so differs where examples have different numbers
         of them. An example without a positive has a loss of 0, and a mean does not count it; with a
         weight of 0 it is still one of the others. A vector of zeros is taken as similar to none
-        (similarity 0), and its own gradient as 0. As all examples see each other, a nan
+        (similarity 0), and its own derivatives as 0. As all examples see each other, a nan
         makes the losses of all nan.
+
+        The hessian is that of the batch's sum or mean by one entry of an embedding, the curvature
+        of the similarities included, so it may be negative. On the CPU it is computed in float64.
 
         The matrix of similarities is made a block of rows at a time: the memory it takes does not
         grow with the square of N. On the CPU it is NumPy's matrix product, and results are as

@@ -152,12 +152,17 @@ def builds():
     yield Build("triplet-general", general, "bfloat16", wide=False)
     hessian = distance_kernel(fl.triplet, "float64", norm=0, pairs=3, outputs=GRAD_HESS)
     yield Build("triplet-hessian", hessian, "float64", wide=False)
-    for maker in ("prepare_kernel", "project_kernel"):
-        for dtype in ("float32", "bfloat16"):
-            make = similarity_kernel("similarities", maker, dtype)
+    for dtype in ("float32", "bfloat16"):
+        for maker, call in (("prepare_kernel", ()), ("project_kernel", (True,))):
+            make = similarity_kernel("similarities", maker, dtype, *call)
             yield Build(f"ntxent-{maker}", make, dtype, wide=False)
-    rows = similarity_kernel("similarities", "compute_kernel", "float32", True)
-    yield Build("ntxent-rows", rows, "float32", wide=False)
+    for name, maker, call in (
+        ("rows", "compute_kernel", (True, False)),
+        ("anchors", "compute_kernel", (False, True)),
+        ("exchange", "exchange_kernel", ()),
+    ):
+        make = similarity_kernel("similarities", maker, "float32", *call)
+        yield Build(f"ntxent-{name}", make, "float32", wide=False)
     product = similarity_kernel("products", "product_kernel", "float32")
     yield Build("product", product, "float32", wide=False)
     for dtype in ("float16", "float64"):

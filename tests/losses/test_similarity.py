@@ -71,11 +71,11 @@ def test_agrees_with_optax(temperature, rng):
     np.testing.assert_allclose(grad, slope, rtol=1e-10, atol=1e-13)
 
 
-# --- gradients --------------------------------------------------------------------------
+# --- derivatives ------------------------------------------------------------------------
 
 
 @each("reduction", ["mean", "sum", "none"])
-def test_gradient(reduction, rng):
+def test_derivatives(reduction, rng):
     """Weights and upstream gradients are those of anchors, which all embeddings move."""
     x, weight = embeddings(rng), rng.uniform(0.0, 2.0, len(LABELS))
     weight[1] = 0.0  # no anchor, but one of the others
@@ -86,16 +86,34 @@ def test_gradient(reduction, rng):
     call = {"sample_weight": weight, "reduction": reduction, "temperature": 0.25}
     grad = fl.ntxent.grad(x, LABELS, grad_output=upstream, **call)
     np.testing.assert_allclose(grad, expected, rtol=1e-7, atol=1e-9)
+    again, hess = fl.ntxent.grad_and_hess(x, LABELS, grad_output=upstream, **call)
+    np.testing.assert_allclose(again, grad, rtol=1e-12, atol=1e-14)
+    expected = similarity.hessian(x, LABELS, factors, temperature=0.25)
+    np.testing.assert_allclose(hess, expected, rtol=1e-7, atol=1e-7)
 
 
 @each("dtype", [FLOAT32, FLOAT16, BFLOAT16])
-def test_gradient_in_other_dtypes(dtype, rng):
+def test_derivatives_in_other_dtypes(dtype, rng):
     x = embeddings(rng, dtype)
-    expected = fl.ntxent.grad(f64(x), LABELS)
+    expected, expected_hess = fl.ntxent.grad_and_hess(f64(x), LABELS)
     loss, grad = fl.ntxent.value_and_grad(x, LABELS)
     assert grad.dtype == dtype and loss.dtype == FLOAT32
     rtol = {FLOAT32: 1e-4, FLOAT16: 2e-3, BFLOAT16: 8e-3}[dtype]
     np.testing.assert_allclose(f64(grad), expected, rtol=rtol, atol=2e-5)
+    # These are computed in float64 and rounded.
+    grad, hess = fl.ntxent.grad_and_hess(x, LABELS)
+    assert grad.dtype == hess.dtype == dtype
+    rtol = {FLOAT32: 2**-24, FLOAT16: 2**-11, BFLOAT16: 2**-8}[dtype] * 1.01
+    np.testing.assert_allclose(f64(grad), expected, rtol=rtol, atol=1e-7)
+    np.testing.assert_allclose(f64(hess), expected_hess, rtol=rtol, atol=1e-7)
+
+
+def test_hessian_at_a_temperature_that_tells_apart_sharply(rng):
+    """Where one of the others outweighs all, and a positive is lost or safe."""
+    x = embeddings(rng)
+    expected = similarity.hessian(x, LABELS, np.ones(len(x)), temperature=0.02, step=1e-4)
+    _, hess = fl.ntxent.grad_and_hess(x, LABELS, temperature=0.02, reduction="sum")
+    np.testing.assert_allclose(hess, expected, rtol=1e-6, atol=1e-6)
 
 
 @each("layout", LAYOUTS)
@@ -109,6 +127,12 @@ def test_layouts_and_in_place(layout, rng):
     if laid.flags.writeable:
         assert fl.ntxent.value_and_grad(laid, labels, out=laid)[1] is laid
         np.testing.assert_allclose(laid, grad, rtol=1e-4, atol=1e-6)
+    expected = fl.ntxent.grad_and_hess(x, labels)
+    outs = tuple(np.full_like(LAYOUTS["fortran"](x), 7) for _ in range(2))
+    laid = LAYOUTS[layout](x)
+    assert fl.ntxent.grad_and_hess(laid, LAYOUTS[layout](labels), out=outs)[1] is outs[1]
+    for out, values in zip(outs, expected, strict=True):
+        np.testing.assert_allclose(out, values, rtol=1e-6)
 
 
 def test_a_block_of_anchors_at_a_time(rng, monkeypatch):
@@ -116,11 +140,13 @@ def test_a_block_of_anchors_at_a_time(rng, monkeypatch):
     from fastloss.cpu import similarity_plan
 
     x, labels = rng.standard_normal((130, 6)), rng.integers(0, 20, 130)
-    whole = fl.ntxent.value_and_grad(x, labels, temperature=0.5)
-    monkeypatch.setattr(similarity_plan, "BLOCK", 7 * 130)
-    many = fl.ntxent.value_and_grad(x, labels, temperature=0.5000000001)  # another plan
-    for a, b in zip(many, whole, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+    calls = fl.ntxent.value_and_grad, fl.ntxent.grad_and_hess
+    whole = [call(x, labels, temperature=0.5) for call in calls]
+    monkeypatch.setattr(similarity_plan, "BLOCK", 20 * 130)
+    for call, results in zip(calls, whole, strict=True):
+        many = call(x, labels, temperature=0.5000000001)  # another plan
+        for a, b in zip(many, results, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
     x, labels = rng.standard_normal((3000, 4)).astype(np.float32), rng.integers(0, 50, 3000)
     fl.ntxent.value_and_grad(x, labels)
     tracemalloc.start()
@@ -152,6 +178,7 @@ def test_one_label_only_or_none_twice(labels, rng):
     x = rng.standard_normal((3, 4))
     loss, grad = fl.ntxent.value_and_grad(x, np.array(labels), reduction="sum")
     assert loss == 0 and not grad.any()
+    assert not np.any(fl.ntxent.grad_and_hess(x, np.array(labels)))
     mean = fl.ntxent(x, np.array(labels))
     assert mean == 0 if labels == [0, 0, 0] else np.isnan(mean)
 
@@ -164,6 +191,12 @@ def test_vector_of_zeros(rng):
     loss, grad = fl.ntxent.value_and_grad(x, LABELS)
     np.testing.assert_allclose(loss, expected[has].mean(), rtol=1e-13)
     assert np.isfinite(grad).all() and not grad[2].any() and grad[[0, 1, 3]].any()
+    again, hess = fl.ntxent.grad_and_hess(x, LABELS)
+    np.testing.assert_allclose(again, grad, rtol=1e-12, atol=1e-14)
+    expected = similarity.hessian(x, LABELS, has / has.sum())
+    others = [0, 1, 3, 4, 5, 6, 7, 8]
+    np.testing.assert_allclose(hess[others], expected[others], rtol=1e-6, atol=1e-6)
+    assert not hess[2].any()
 
 
 @pytest.mark.parametrize("size", [2.0**-140, 2.0**-60, 2.0**60, 2.0**124])
@@ -175,15 +208,20 @@ def test_vectors_of_any_length(size, rng):
     np.testing.assert_allclose(small, loss, rtol=1e-5)
     if abs(np.log2(size)) < 100:
         np.testing.assert_allclose(f64(slope) * size, grad, rtol=1e-3, atol=1e-5)
+        _, hess = fl.ntxent.grad_and_hess(x, LABELS)
+        _, bends = fl.ntxent.grad_and_hess((x * size).astype(np.float32), LABELS)
+        np.testing.assert_allclose(f64(bends) * size**2, hess, rtol=1e-6, atol=1e-6)
 
 
 def test_temperatures_that_would_overflow(rng):
     """exp(1 / T) is beyond float64 for T = 0.001; the log-sum-exp is not."""
-    x = embeddings(rng)
+    x = abs(embeddings(rng))  # similar to each other
     expected, has = similarity.losses(x, LABELS, 0.001)
     loss, grad = fl.ntxent.value_and_grad(x, LABELS, temperature=0.001)
     np.testing.assert_allclose(loss, expected[has].mean(), rtol=1e-12)
-    assert np.isfinite(grad).all()
+    again, hess = fl.ntxent.grad_and_hess(x, LABELS, temperature=0.001)
+    np.testing.assert_allclose(again, grad, rtol=1e-10, atol=1e-10)
+    assert np.isfinite(hess).all()
 
 
 def test_a_nan_is_seen_by_all(rng):
@@ -191,8 +229,10 @@ def test_a_nan_is_seen_by_all(rng):
     x[4, 1] = np.nan
     loss, grad = fl.ntxent.value_and_grad(x, LABELS)
     assert np.isnan(loss) and np.isnan(grad).all()
+    assert np.isnan(fl.ntxent.grad_and_hess(x, LABELS)).all()
     loss, grad = fl.ntxent.value_and_grad(x, LABELS, sample_weight=0.0)
     assert np.isnan(loss) and not grad[[0, 1, 2, 3]].any()
+    assert not np.any(fl.ntxent.grad_and_hess(x, LABELS, sample_weight=0.0))
 
 
 def test_nothing_at_all():
@@ -201,6 +241,7 @@ def test_nothing_at_all():
     assert np.isnan(loss) and grad.shape == (0, 4)
     assert fl.ntxent(x, np.zeros(0, int), reduction="sum") == 0
     assert fl.ntxent(x, np.zeros(0, int), reduction="none").shape == (0,)
+    assert [d.shape for d in fl.ntxent.grad_and_hess(x, np.zeros(0, int))] == [(0, 4)] * 2
 
 
 def test_one_entry_each():
@@ -230,11 +271,6 @@ def test_refused_arrays(x, labels, error, words):
 def test_refused_temperatures(temperature):
     with pytest.raises((TypeError, ValueError), match=r"temperature.*above 0"):
         fl.ntxent(np.ones((2, 2)), np.zeros(2, int), temperature=temperature)
-
-
-def test_has_no_hessian():
-    with pytest.raises(TypeError, match="ntxent has no hessian"):
-        fl.ntxent.grad_and_hess(np.ones((2, 2)), np.zeros(2, int))
 
 
 # --- frameworks -------------------------------------------------------------------------

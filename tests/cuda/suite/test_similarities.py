@@ -54,7 +54,11 @@ def test_reductions_weights_and_upstream(reduction, rng):
         expected = losses * w if reduction == "none" else (losses * w).sum() / divisor
         assert loss.dtype == FLOAT64
         assert_close(loss, expected, rtol=1e-12)
-        assert_close(grad, similarity.gradient(x, LABELS, w * upstream / divisor, 0.25))
+        factors = w * upstream / divisor
+        assert_close(grad, similarity.gradient(x, LABELS, factors, 0.25))
+        again, hess = ntxent.grad_and_hess(x, LABELS, grad_output=upstream, **call)
+        assert_close(again, grad, rtol=1e-12, atol=1e-14)
+        assert_close(hess, similarity.hessian(x, LABELS, factors, 0.25), atol=1e-7)
     # Alone they are made by other kernels, or without memory for the losses.
     np.testing.assert_array_equal(ntxent(x, LABELS, **call), loss)
     alone = ntxent.grad(x, LABELS, grad_output=upstream, **call)
@@ -73,7 +77,13 @@ def test_dtypes_and_sizes(dtype, rng):
         expected, slope = fl.ntxent.value_and_grad(f64(x), labels, temperature=0.5)
         assert loss.dtype == loss_dtype(dtype) and grad.dtype == dtype
         assert_close(loss, expected, rtol=min(rtol, 1e-5))
-        assert_close(grad, slope, rtol=rtol, atol=1e-5 if dtype != FLOAT64 else 1e-12)
+        atol = 1e-5 if dtype != FLOAT64 else 1e-12
+        assert_close(grad, slope, rtol=rtol, atol=atol)
+        _, expected = fl.ntxent.grad_and_hess(f64(x), labels, temperature=0.5)
+        grad, hess = ntxent.grad_and_hess(x, labels, temperature=0.5)
+        assert hess.dtype == grad.dtype == dtype
+        assert_close(grad, slope, rtol=rtol, atol=atol)
+        assert_close(hess, expected, rtol=rtol, atol=atol)
 
 
 @each("layout", [name for name in WRITABLE_LAYOUTS if name != "misaligned"])
@@ -85,17 +95,23 @@ def test_any_layout_and_in_place(layout, rng):
         grad = ntxent.grad(laid, labels, out=out)
         np.testing.assert_array_equal(grad, expected)
     assert grad is laid
+    expected = ntxent.grad_and_hess(x, LABELS)
+    laid, outs = WRITABLE_LAYOUTS[layout](x), tuple(WRITABLE_LAYOUTS[layout](x) for _ in "gh")
+    for got, values in zip(ntxent.grad_and_hess(laid, labels, out=outs), expected, strict=True):
+        np.testing.assert_array_equal(got, values)
 
 
 def test_a_block_of_anchors_at_a_time(rng, monkeypatch):
     from fastloss.cuda import similarity_plan
 
     x = embeddings(rng)
-    whole = ntxent.value_and_grad(x, LABELS, temperature=0.5)
-    monkeypatch.setattr(similarity_plan, "BLOCK", 3 * len(x))
-    many = ntxent.value_and_grad(x, LABELS, temperature=0.5000000001)  # another plan
-    for a, b in zip(many, whole, strict=True):
-        assert_close(a, b)
+    calls = ntxent.value_and_grad, ntxent.grad_and_hess
+    whole = [call(x, LABELS, temperature=0.5) for call in calls]
+    monkeypatch.setattr(similarity_plan, "BLOCK", 12 * len(x))
+    for call, results in zip(calls, whole, strict=True):
+        many = call(x, LABELS, temperature=0.5000000001)  # another plan
+        for a, b in zip(many, results, strict=True):
+            assert_close(a, b)
 
 
 def test_products_read_and_write_nothing_beside_the_matrices(rng):
@@ -140,6 +156,7 @@ def test_vector_of_zeros(rng):
     assert_close(loss, expected, rtol=1e-12)
     assert_close(grad, slope)
     assert not grad[2].any() and grad[[0, 1, 3]].any()
+    assert_close(ntxent.grad_and_hess(x, LABELS)[1], fl.ntxent.grad_and_hess(x, LABELS)[1])
 
 
 @pytest.mark.parametrize("size", [2.0**-140, 2.0**124])
@@ -158,6 +175,7 @@ def test_a_nan_is_seen_by_all(rng):
     assert np.isnan(loss) and np.isnan(grad).all()
     for call in ({"sample_weight": 0.0}, {"grad_output": 0.0}, {"sample_weight": np.zeros(7)}):
         assert not ntxent.grad(x, LABELS, **call).any()
+        assert not np.any(ntxent.grad_and_hess(x, LABELS, **call))
 
 
 def test_nothing_at_all():
@@ -166,8 +184,4 @@ def test_nothing_at_all():
     assert np.isnan(loss) and grad.shape == (0, 4)
     assert ntxent(x, labels, reduction="sum") == 0
     assert ntxent(x, labels, reduction="none").shape == (0,)
-
-
-def test_has_no_hessian():
-    with pytest.raises(TypeError, match="no hessian; value_and_grad and grad have its gradient"):
-        ntxent.grad_and_hess(np.ones((2, 2)), np.zeros(2, int))
+    assert [d.shape for d in ntxent.grad_and_hess(x, labels)] == [(0, 4)] * 2
