@@ -35,11 +35,14 @@ class Option:
 
     `check(where, value)` returns the value to use; `where` names loss and option for the
     error. An option whose value is an array is checked against the predictions later.
+    `constants` are values for which an element-wise kernel is compiled on purpose: where its
+    formula asks for one, nothing is left of what it does for others.
     """
 
     name: str
     default: Any
     check: Callable[[str, Any], Any]
+    constants: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,13 +19,18 @@ class Outputs(NamedTuple):
 
 
 class PointwiseVariant(NamedTuple):
-    """Of the element-wise kernel; `array_options` tells of each option if it is an array."""
+    """Of the element-wise kernel; `array_options` tells of each option if it is an array.
+
+    `constants` are the values of options that it is compiled for, None for the others (a target
+    may leave them all to its run time).
+    """
 
     predictions: str
     targets: str
     weighted: bool
     array_options: tuple[bool, ...]
     outputs: Outputs
+    constants: tuple[float | None, ...] = ()
 
 
 class ClassVariant(NamedTuple):

@@ -16,6 +16,7 @@ from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.examples import SCAN_CHUNK, entry_of
 from fastloss.cpu.ir import (
+    IN_RECORD,
     allocate,
     least,
     load_tuple,
@@ -155,7 +156,7 @@ def _make_compute(spec: DistanceSpec, variant: DistanceVariant) -> Callable[...,
     _, _, store_real, *_ = STORAGE[real.__name__]
     measure = _make_measure(variant)
     bits = BITS[size]
-    where = (None,) * len(spec.parameters)
+    where = (IN_RECORD,) * len(spec.parameters)
     PAIRS, TRIPLE, TURNS = variant.pairs, spec.vectors == 3, spec.ordered
     VECTORS = spec.vectors
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs

@@ -24,11 +24,16 @@ class NamedIntrinsic(_Intrinsic):  # type: ignore[misc]
         return getattr(importlib.import_module(module), name)
 
 
-def intrinsic(definition: Callable[..., Any]) -> NamedIntrinsic:
+def intrinsic(definition: Callable[..., Any], **options: Any) -> NamedIntrinsic:
     """Decorate the definition of an intrinsic, as `numba.extending.intrinsic` does."""
-    made = NamedIntrinsic(definition.__name__, definition)
+    made = NamedIntrinsic(definition.__name__, definition, **options)
     made._register()
     return made
+
+
+def intrinsic_of_literals(definition: Callable[..., Any]) -> NamedIntrinsic:
+    """Decorate the definition of an intrinsic that looks at the values of literal arguments."""
+    return intrinsic(definition, prefer_literal=True)
 
 
 def intrinsic_called(name: str, module: str) -> Callable[[Callable[..., Any]], NamedIntrinsic]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import get_type_hints
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 
-from fastloss.cpu.intrinsic import intrinsic, intrinsic_called
+from fastloss.cpu.intrinsic import intrinsic, intrinsic_called, intrinsic_of_literals
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
@@ -429,34 +430,52 @@ def call_kernel(typingctx, kernel, record, chunk, slot):
 
 
 # --- the parameters of a formula --------------------------------------------------------
-# Numba knows the length and the entries' types of a tuple when it compiles, but no ints:
-# `where` has an entry for each option, an int for one that is an array and None for the rest.
+# `where` has an entry for each: one of the first two, or the bits of a constant. Numba knows the
+# numbers in a tuple when it compiles, if they are all ints.
+
+IN_RECORD, IN_ARRAY = -1, -2  # the bits of a nan
 
 
-@intrinsic
+def bits_of(constant: float) -> int:
+    """Return the entry of `where` for a constant."""
+    return int(np.float64(constant).view(np.int64))
+
+
+def _place(kind):
+    """Return an entry of `where`."""
+    return kind.literal_value
+
+
+@intrinsic_of_literals
 def load_tuple(typingctx, address, where, like):
     """As many values of the type of `like`, from `address` on, as `where` has entries."""
+    like = types.unliteral(like)
     kind = types.UniTuple(like, len(where))
 
     def codegen(context, builder, signature, args):
         item = context.get_value_type(like)
-        values = [read(builder, args[0], I64(k), item, False) for k in range(len(where))]
+        values = []
+        for k, place in enumerate(map(_place, where)):
+            if place in (IN_RECORD, IN_ARRAY):
+                values.append(read(builder, args[0], I64(k), item, False))
+            else:
+                values.append(item(float(np.int64(place).view(np.float64))))
         return context.make_tuple(builder, kind, values)
 
     return kind(address, where, like), codegen
 
 
-@intrinsic
+@intrinsic_of_literals
 def mix_tuple(typingctx, values, lines, index, where):
     """`values`, with the entries of arrays read from lines[k] at `index`."""
 
     def codegen(context, builder, signature, args):
         item = context.get_value_type(values.dtype) if len(values) else None
         entries = [
-            builder.extract_value(args[0], k)
-            if kind == types.none
-            else read(builder, builder.extract_value(args[1], k), args[2], item, True)
-            for k, kind in enumerate(where)
+            read(builder, builder.extract_value(args[1], k), args[2], item, True)
+            if place == IN_ARRAY
+            else builder.extract_value(args[0], k)
+            for k, place in enumerate(map(_place, where))
         ]
         return context.make_tuple(builder, values, entries)
 

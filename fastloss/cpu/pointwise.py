@@ -15,7 +15,10 @@ import numpy as np
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
 from fastloss.cpu.ir import (
+    IN_ARRAY,
+    IN_RECORD,
     allocate,
+    bits_of,
     least,
     load_tuple,
     make_read_record,
@@ -76,24 +79,31 @@ read_call = make_read_record("read_call", __name__, PointwiseCall, ARRAYS)
 
 
 @functools.cache
-def prepare_kernel(domain: Domain | None, variant: PointwiseVariant) -> Kernel | None:
+def prepare_kernel(
+    domain: Domain | None, predictions: str, targets: str, weighted: bool
+) -> Kernel | None:
     """Return the kernel that sums the weights and looks for values outside the domain."""
-    if domain is None and not variant.weighted:
-        return None
+    if domain is None:
+        if not weighted:
+            return None
+        predictions = targets = real_dtype(predictions).name  # it sees weights alone
+    parts = (predictions, targets, weighted)
     digest = fingerprint(domain.valid if domain else None)
-    label = label_of(domain.valid if domain else None, variant)
-    return Kernel(functools.partial(_make_prepare, domain, variant), label, digest)
+    label = label_of(domain.valid if domain else None, *parts)
+    return Kernel(functools.partial(_make_prepare, domain, *parts), label, digest)
 
 
-def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[..., Any]:
+def _make_prepare(
+    domain: Domain | None, predictions: str, targets: str, weighted: bool
+) -> Callable[..., Any]:
     valid = inline(domain.valid if domain else everything)
-    p_size, load_p, *_ = STORAGE[variant.predictions]
-    t_size, load_t, *_ = STORAGE[variant.targets]
-    real = real_dtype(variant.predictions).type
+    p_size, load_p, *_ = STORAGE[predictions]
+    t_size, load_t, *_ = STORAGE[targets]
+    real = real_dtype(predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
-    tolerance = 4.0 * EPS[variant.predictions]
+    tolerance = 4.0 * EPS[predictions]
     p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
-    CHECKED, WEIGHTED = domain is not None, variant.weighted
+    CHECKED, WEIGHTED = domain is not None, weighted
 
     @jitable
     def first_invalid(p, t, n):
@@ -141,6 +151,13 @@ def compute_kernel(spec: PointwiseSpec, variant: PointwiseVariant) -> Kernel:
     return Kernel(functools.partial(_make_compute, spec, variant), label, digest)
 
 
+def _place(is_array: bool, constant: float | None) -> int:
+    """Return where a kernel finds the value of an option."""
+    if constant is not None:
+        return bits_of(constant)
+    return IN_ARRAY if is_array else IN_RECORD
+
+
 def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
     value, grad = inline(spec.value), inline(spec.grad)
     hess = inline(spec.hess or spec.grad)
@@ -149,7 +166,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     real = real_dtype(variant.predictions).type
     real_size, load_real, store_real, peek_real, poke_real = STORAGE[real.__name__]
     n_options = len(spec.options)
-    where = tuple(0 if is_array else None for is_array in variant.array_options)
+    where = tuple(map(_place, variant.array_options, variant.constants))
+    addresses_of = (IN_RECORD,) * n_options
     OPTION_ARRAYS = any(variant.array_options)
     p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
     WEIGHTED = variant.weighted
@@ -208,7 +226,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                         layout = load_int64(call.option_lines, 2 * k + 1)
                         line = b + (6 + k) * LINE
                         poke_int64(addresses, k, fetch(address, layout, start, n, line, real_bits))
-            lines = load_tuple(addresses, where, 0)
+            lines = load_tuple(addresses, addresses_of, 0)
             p = fetch(call.p, call.p_layout, start, n, b, p_bits)
             t = fetch(call.t, call.t_layout, start, n, b + LINE, t_bits)
             w, u, g, h = call.w, call.u, call.g, call.h

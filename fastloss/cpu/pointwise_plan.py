@@ -33,10 +33,14 @@ class PointwisePlan(CpuPlan):
         self.spec = spec
         arrays = operands.array_options
         is_array = tuple(option.name in arrays for option in spec.options)
-        variant = PointwiseVariant(
-            name_of(p.dtype), name_of(t.dtype), self.weighted, is_array, self.outputs
+        given = [request.options.get(option.name) for option in spec.options]
+        constants = tuple(
+            value if value in option.constants else None
+            for value, option in zip(given, spec.options, strict=True)
         )
-        self.prepare = prepare_kernel(spec.domain, variant)
+        names = name_of(p.dtype), name_of(t.dtype)
+        variant = PointwiseVariant(*names, self.weighted, is_array, self.outputs, constants)
+        self.prepare = prepare_kernel(spec.domain, *names, self.weighted)
         self.compute = compute_kernel(spec, variant)
         self.size = p.size
         self.chunks = self.prepare_chunks = -(-p.size // CHUNK)

@@ -16,7 +16,15 @@ import numpy as np
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk
-from fastloss.cpu.ir import allocate, least, load_tuple, release, running_max, running_sum
+from fastloss.cpu.ir import (
+    IN_RECORD,
+    allocate,
+    least,
+    load_tuple,
+    release,
+    running_max,
+    running_sum,
+)
 from fastloss.cpu.lines import STEP, read_line, read_lines, write_line
 from fastloss.cpu.memory import STORAGE, load_int64
 from fastloss.cpu.tiles import examples_per_tile, make_read, make_write
@@ -81,7 +89,7 @@ def _make(spec: RowSpec, variant: RowVariant) -> Callable[..., Any]:
     derive = _make_derivatives(spec, variant, likes)
     LINES = (ROW + len(likes) + _most_repeated(spec)) * STEP
     TILES = 1 + SOFT + HESS
-    where = (None,) * len(spec.parameters)
+    where = (IN_RECORD,) * len(spec.parameters)
 
     @jitable
     def read_examples(call, outer, start, tile):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastloss.cpu.compile import Kernel
-from fastloss.cpu.ir import least, load_tuple, running_max, running_sum
+from fastloss.cpu.ir import IN_RECORD, least, load_tuple, running_max, running_sum
 from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, make_rows
 from fastloss.dtypes import real_dtype
@@ -50,7 +50,7 @@ def row_steps(spec: RowSpec, variant: RowVariant) -> Steps:
     real = real_dtype(variant.predictions).type
     SOFT = variant.soft
     _, GRAD, HESS, _ = variant.outputs
-    where = (None,) * len(spec.parameters)
+    where = (IN_RECORD,) * len(spec.parameters)
     target = _make_target(variant)
     reduce = no_rounds
     for round_ in spec.rounds:

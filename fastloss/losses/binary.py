@@ -245,6 +245,10 @@ def focal_weight(z, t, alpha):
 @inline
 def focal_power(z, t, gamma):
     """q^gamma; 1 for gamma = 0, even where q is 0."""
+    if gamma == const(2.0, gamma):  # no smaller a power underflows before q does
+        e, _, total = miss_parts(z, t)
+        q = divide(total, const(1.0, z) + e)
+        return q * q
     return exp(scaled(gamma, log_miss(z, t)))
 
 
@@ -284,7 +288,7 @@ focal = register(
         focal_value,
         focal_grad,
         focal_hess,
-        (Option("alpha", 0.25, _alpha), Option("gamma", 2.0, number(0.0))),
+        (Option("alpha", 0.25, _alpha), Option("gamma", 2.0, number(0.0), constants=(2.0,))),
         doc=rf"""
         Focal loss of the logit of each element.
 
