@@ -22,7 +22,8 @@ class PointwiseVariant(NamedTuple):
     """Of the element-wise kernel; `array_options` tells of each option if it is an array.
 
     `constants` are the values of options that it is compiled for, None for the others (a target
-    may leave them all to its run time).
+    may leave them all to its run time). `checked`: it looks for values outside the domain, which
+    is else done before (or never, where nothing may wait for it).
     """
 
     predictions: str
@@ -31,6 +32,7 @@ class PointwiseVariant(NamedTuple):
     array_options: tuple[bool, ...]
     outputs: Outputs
     constants: tuple[float | None, ...] = ()
+    checked: bool = False
 
 
 class ClassVariant(NamedTuple):

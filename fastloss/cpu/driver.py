@@ -22,6 +22,7 @@ from fastloss.cpu.memory import (
     store_float32,
     store_float64,
 )
+from fastloss.elementary import jitable
 
 #: In the place of an element's number: none is to be refused, or `out` may share memory.
 ALL_GOOD = -1
@@ -35,18 +36,20 @@ NO_GUARDS: Guards = 0, 0, 0, 0, 0
 class Launch(NamedTuple):
     """What the driver knows of a plan; the numbers of the kernels' own record come after it.
 
-    `prepare` and `compute` are addresses of kernels (0: nothing to prepare). They take so many
-    `arrays`, of which the first are loss, gradient, hessian, predictions and targets. Where the
-    gradient is more than `_low` and less than `_high` bytes from the predictions or targets, it
-    may share their memory; `in_place`: it may lie where the predictions lie. The last three say
-    how CPython keeps arrays: where the items of a tuple begin, which object is None, and where
-    in an array object the address of its first element stands.
+    `prepare` and `compute` are addresses of kernels (0: nothing to prepare); `checks`: the second
+    one looks for what is to be refused. They take so many `arrays`, of which the first are loss,
+    gradient, hessian, predictions and targets. Where the gradient is more than `_low` and less
+    than `_high` bytes from the predictions or targets, it may share their memory; `in_place`: it
+    may lie where the predictions lie. The last three say how CPython keeps arrays: where the items
+    of a tuple begin, which object is None, and where in an array object the address of its first
+    element stands.
     """
 
     prepare: int
     prepare_chunks: int
     compute: int
     chunks: int
+    checks: int
     loss_size: int  # bytes of a reduced loss; 0 where there is none to write
     p_low: int
     p_high: int
@@ -67,6 +70,16 @@ _LAUNCH_SIZE = 8 * len(Launch._fields)
 read_launch = make_read_record("read_launch", __name__, Launch)
 
 
+@jitable
+def first_refused(slots, count):
+    """The first number in the slots that is one, or ALL_GOOD."""
+    for c in range(count):
+        refused = peek_int64(slots, c)
+        if refused != ALL_GOOD:
+            return refused
+    return ALL_GOOD
+
+
 def make_drive() -> Callable[..., Any]:
     """Return a new copy of the driver's function, to be compiled in one form."""
 
@@ -76,9 +89,10 @@ def make_drive() -> Callable[..., Any]:
         That is the number of the first element or example that is refused, or MAYBE_SHARED.
         `plan` is the address of a `Launch`, `arrays` that of a tuple of arrays and None.
         `prepare` returns the sum of a chunk's weights, and leaves the number of what it
-        refuses in its slot; `compute` finds the factor of the derivatives in its slot, and
-        returns the sum of a chunk's losses. A `divisor` of nan stands for the sum of the
-        weights.
+        refuses in its slot; `compute` finds the factor of the derivatives in the first slot,
+        and returns the sum of a chunk's losses. One that `checks` leaves the number of what it
+        refuses in the slot after the chunk's own: by then arrays are written that nobody else has
+        seen. A `divisor` of nan stands for the sum of the weights.
         """
         call = read_launch(plan)
         prepare, prepare_chunks, compute, chunks = (
@@ -86,8 +100,8 @@ def make_drive() -> Callable[..., Any]:
         )  # fmt: skip
         # One block of scratch memory: a slot and a sum for every chunk, and the kernels' record.
         most = prepare_chunks if prepare_chunks > chunks else chunks
-        slots = allocate(8 * (2 * most + 2 + call.arrays))
-        sums = slots + 8 * most
+        slots = allocate(8 * (2 * most + 3 + call.arrays))
+        sums = slots + 8 * (most + 1)
         record = sums + 8 * (most + 1)
         for k in range(call.arrays):
             array = peek_int64(arrays + call.items, k)
@@ -110,18 +124,23 @@ def make_drive() -> Callable[..., Any]:
             else:
                 for c in prange(prepare_chunks):
                     poke_float64(sums, c, call_kernel(prepare, record, c, slots + 8 * c))
+            refused = first_refused(slots, prepare_chunks)
+            if refused != ALL_GOOD:
+                release(slots)
+                return refused
             total = 0.0
             for c in range(prepare_chunks):
-                refused = peek_int64(slots, c)
-                if refused != ALL_GOOD:
-                    release(slots)
-                    return refused
                 total += peek_float64(sums, c)
             divisor = total if divisor != divisor else divisor
 
         poke_float64(slots, 0, upstream / divisor if divisor != 0.0 else 0.0)
         for c in prange(chunks):
             poke_float64(sums, c, call_kernel(compute, record, c, slots))
+        if call.checks != 0:
+            refused = first_refused(slots + 8, chunks)
+            if refused != ALL_GOOD:
+                release(slots)
+                return refused
         if call.loss_size != 0:
             loss = peek_int64(record, _LOSS)
             total = 0.0

@@ -36,6 +36,8 @@ class CpuPlan:
     prepare_chunks: int
     compute: Kernel
     chunks: int
+    #: Whether `compute` looks for what is to be refused, where nobody sees what it has written.
+    checks = False
     #: How many arrays the kernels' record begins with, and its packed numbers.
     arrays: int
     numbers: bytes
@@ -136,7 +138,7 @@ class CpuPlan:
         """Return the address of a record that lives as long as the plan."""
         header = Launch(
             0 if self.prepare is None else self.prepare.address, self.prepare_chunks,
-            compute.address, self.chunks,
+            compute.address, self.chunks, int(self.checks),
             self.real.itemsize if self.outputs.loss and not self.per_example else 0,
             *guards, self.arrays, ITEMS, id(None), DATA,
         )  # fmt: skip

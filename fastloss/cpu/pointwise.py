@@ -93,17 +93,12 @@ def prepare_kernel(
     return Kernel(functools.partial(_make_prepare, domain, *parts), label, digest)
 
 
-def _make_prepare(
-    domain: Domain | None, predictions: str, targets: str, weighted: bool
-) -> Callable[..., Any]:
+def _make_search(domain: Domain | None, predictions: str, targets: str) -> Any:
+    """Make the function that looks through a tile's rows for values outside the domain."""
     valid = inline(domain.valid if domain else everything)
-    p_size, load_p, *_ = STORAGE[predictions]
-    t_size, load_t, *_ = STORAGE[targets]
+    load_p, load_t = STORAGE[predictions].load, STORAGE[targets].load
     real = real_dtype(predictions).type
-    real_size, load_real, *_ = STORAGE[real.__name__]
     tolerance = 4.0 * EPS[predictions]
-    p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
-    CHECKED, WEIGHTED = domain is not None, weighted
 
     @jitable
     def first_invalid(p, t, n):
@@ -116,6 +111,19 @@ def _make_prepare(
                 if not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance)):
                     return i
         return ALL_GOOD
+
+    return first_invalid
+
+
+def _make_prepare(
+    domain: Domain | None, predictions: str, targets: str, weighted: bool
+) -> Callable[..., Any]:
+    first_invalid = _make_search(domain, predictions, targets)
+    real = real_dtype(predictions).type
+    real_size, load_real, *_ = STORAGE[real.__name__]
+    p_bits, t_bits = BITS[STORAGE[predictions].itemsize], BITS[STORAGE[targets].itemsize]
+    real_bits = BITS[real_size]
+    CHECKED, WEIGHTED = domain is not None, weighted
 
     def prepare(record, chunk, slot):
         call = read_call(record)
@@ -146,8 +154,10 @@ def _make_prepare(
 @functools.cache
 def compute_kernel(spec: PointwiseSpec, variant: PointwiseVariant) -> Kernel:
     """Return the kernel of the loss `spec` for the dtypes and outputs of `variant`."""
-    digest = fingerprint(spec.value, spec.grad, spec.hess)
-    label = label_of(spec.name, spec.value, spec.grad, spec.hess, variant)
+    valid = spec.domain.valid if spec.domain and variant.checked else None
+    formulas = (spec.value, spec.grad, spec.hess, valid)
+    digest = fingerprint(*formulas)
+    label = label_of(spec.name, *formulas, variant)
     return Kernel(functools.partial(_make_compute, spec, variant), label, digest)
 
 
@@ -170,7 +180,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     addresses_of = (IN_RECORD,) * n_options
     OPTION_ARRAYS = any(variant.array_options)
     p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
-    WEIGHTED = variant.weighted
+    WEIGHTED, CHECKED = variant.weighted, variant.checked
+    first_invalid = _make_search(spec.domain, variant.predictions, variant.targets)
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
 
     @jitable
@@ -216,7 +227,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
         losses = b + (6 + n_options) * LINE
         addresses = losses + LINE
         values = load_tuple(call.options, where, real(0))
-        total = 0.0
+        total, refused = 0.0, ALL_GOOD
         for start in range(chunk * CHUNK, least(call.n, chunk * CHUNK + CHUNK), TILE):
             n = least(TILE, call.n - start)
             if OPTION_ARRAYS:
@@ -229,6 +240,11 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
             lines = load_tuple(addresses, addresses_of, 0)
             p = fetch(call.p, call.p_layout, start, n, b, p_bits)
             t = fetch(call.t, call.t_layout, start, n, b + LINE, t_bits)
+            if CHECKED:
+                bad = first_invalid(p, t, n)
+                if bad != ALL_GOOD:
+                    refused = start + bad
+                    break
             w, u, g, h = call.w, call.u, call.g, call.h
             if WEIGHTED:
                 w = fetch(w, call.w_layout, start, n, b + 2 * LINE, real_bits)
@@ -245,6 +261,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 deliver(g, call.g, call.g_layout, start, n, b + 4 * LINE, p_bits)
             if HESS:
                 deliver(h, call.h, call.h_layout, start, n, b + 5 * LINE, p_bits)
+        if CHECKED:
+            poke_int64(slot, 1 + chunk, refused)
         release(b)
         return total
 

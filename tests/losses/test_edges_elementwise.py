@@ -69,6 +69,30 @@ def test_hinge_targets_must_be_signs(bad):
     assert f"{bad:g}" in str(caught.value) and "7" not in str(caught.value)
 
 
+@each("given", ["nothing", "out", "weights", "upstream"])
+@each("reduction", ["mean", "none"])
+def test_the_first_of_many_in_a_large_array(given, reduction):
+    """Looked for while computing where nobody sees what is written, before it elsewhere."""
+    targets = np.ones(200_000, np.float32)
+    targets[[70_001, 70_002, 150_000, 199_999]] = 3.0, 4.0, 5.0, 6.0
+    predictions, out = np.zeros_like(targets), np.full_like(targets, 7)
+    arguments = {
+        "nothing": {},
+        "out": {"out": out},
+        "weights": {"sample_weight": np.float32(2)},
+        "upstream": {"grad_output": np.float32(2)},
+    }[given]
+    for call in (fl.hinge.value_and_grad, fl.hinge.grad, fl.hinge.grad_and_hess):
+        with (
+            Unchanged(predictions, targets, out),
+            pytest.raises(ValueError, match=r"at .70001,. .* 3$"),
+        ):
+            call(predictions, targets, reduction=reduction, **arguments)
+    if given == "nothing":
+        with pytest.raises(ValueError, match=r"at .70001,. .* 3$"):
+            fl.hinge(predictions, targets, reduction=reduction)
+
+
 @each("targets", [np.array([1, 0]), np.array([True, False]), np.array([1, 255], np.uint8)])
 def test_hinge_targets_of_other_dtypes_must_be_signs(targets):
     with pytest.raises(ValueError, match="1"):
