@@ -116,6 +116,8 @@ def index(where: str, value: Any) -> int:
     """Check an option that is an integer."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{where} must be an integer, not {_describe(value)}")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{where} must be an integer of at most 64 bits, not {value}")
     return value
 
 

@@ -13,6 +13,9 @@ from fastloss.spec import Domain, Formula, Option, PointwiseSpec
 #: What a parameter of a user's loss may be: any finite number, or an array.
 _ANY_NUMBER = number(array=True)
 
+#: What the calls of every loss have already.
+_TAKEN = ("predictions", "targets", "sample_weight", "reduction", "grad_output", "out")
+
 
 def pointwise_loss(
     name: str,
@@ -74,9 +77,10 @@ def pointwise_loss(
         raise TypeError(f"name must be a string, not {type(name).__name__}")
     functions: list[Any] = [getattr(f, "py_func", f) for f in (value, grad, hess)]
     options = tuple(_option(functions[0], entry) for entry in _entries(params))
+    _check_names(name, options)
     for role, function in zip(("value", "grad", "hess"), functions, strict=True):
         if function is not None or role != "hess":
-            _check_signature(name, role, function, len(options))
+            _check_signature(name, role, function, options)
     spec = PointwiseSpec(name, functions[0], functions[1], functions[2], options, domain)
     return Loss(spec, doc if doc is not None else inspect.getdoc(functions[0]))
 
@@ -106,12 +110,30 @@ def _option(value: Formula, entry: Any) -> Option:
     return Option(name, default_value, _ANY_NUMBER)
 
 
-def _check_signature(name: str, role: str, function: Any, n_params: int) -> None:
+def _check_names(name: str, options: tuple[Option, ...]) -> None:
+    names = [option.name for option in options]
+    for one in names:
+        if one in _TAKEN:
+            raise TypeError(f"{name}: {one!r} is an argument of every loss; rename the parameter")
+        if names.count(one) > 1:
+            raise TypeError(f"{name}: params names {one!r} more than once")
+
+
+def _check_signature(name: str, role: str, function: Any, options: tuple[Option, ...]) -> None:
     if not callable(function):
         raise TypeError(f"{name}: {role} must be a function, not {type(function).__name__}")
+    signature = inspect.signature(function)
     try:
-        inspect.signature(function).bind(*range(2 + n_params))
+        signature.bind(*range(2 + len(options)))
     except TypeError as error:
         raise TypeError(
-            f"{name}: {role} must take (prediction, target) and {n_params} parameters: {error}"
+            f"{name}: {role} must take (prediction, target) and {len(options)} parameters: {error}"
         ) from None
+    given = [option.name for option in options]
+    own = list(signature.parameters)[2:]
+    # Functions are called by position, and may have names of their own.
+    if any(one in own and own.index(one) != k for k, one in enumerate(given)):
+        raise TypeError(
+            f"{name}: {role} takes its parameters in the order {tuple(own)}, but params has "
+            f"{tuple(given)}; give them in one order"
+        )

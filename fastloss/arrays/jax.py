@@ -18,8 +18,8 @@ class JaxKind(Kind):
 
     name = "jax"
 
-    def door(self, want: Want, *arrays: Any) -> Door | None:
-        if not any(isinstance(array, jax.core.Tracer) for array in arrays):
+    def door(self, want: Want, predictions: Any, others: tuple[Any, ...]) -> Door | None:
+        if not any(isinstance(array, jax.core.Tracer) for array in (predictions, *others)):
             return None
         from fastloss.jax.route import evaluate
 

@@ -32,10 +32,11 @@ class Kind:
 
     name = "array"
 
-    def door(self, want: Want, predictions: Any, targets: Any, weight: Any) -> Door | None:
+    def door(self, want: Want, predictions: Any, others: tuple[Any, ...]) -> Door | None:
         """Return what takes this call where the library must see it; None where it need not.
 
-        A library sees what it differentiates or traces.
+        A library sees what it differentiates or traces. `others` is all else of a call that may
+        be an array.
         """
         return None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from fastloss.arrays.cuda import DeviceArray
 from fastloss.arrays.kinds import CPU, Array, Door, Kind
@@ -19,13 +20,17 @@ class TorchKind(Kind):
 
     name = "torch"
 
-    def door(self, want: Want, predictions: Any, targets: Any, weight: Any) -> Door | None:
+    def door(self, want: Want, predictions: Any, others: tuple[Any, ...]) -> Door | None:
         if is_traced(predictions) or is_transformed():
             from fastloss.torch.route import evaluate  # importlib is closed to torch.compile
 
             return evaluate
-        if want is Want.LOSS and predictions.requires_grad and torch.is_grad_enabled():
-            return _eager_door()
+        if want is Want.LOSS and torch.is_grad_enabled():
+            # Where only others require grad, it refuses to be constant to them.
+            if predictions.requires_grad or any(map(_requires_grad, others)):
+                return _eager_door()
+            if forward_ad._current_level >= 0 and any(map(_is_dual, (predictions, *others))):
+                return _eager_door()
         return None
 
     def device(self, array: Any) -> str:
@@ -77,6 +82,17 @@ def _eager_door() -> Door:
     return evaluate
 
 
+def _requires_grad(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.requires_grad
+
+
+def _is_dual(value: Any) -> bool:
+    """Return whether PyTorch's forward mode differentiates by a tensor."""
+    if not isinstance(value, torch.Tensor):
+        return False
+    return forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
+
+
 def is_transformed() -> bool:
     """Return whether a transformation of `torch.func` is at work."""
     return bool(torch._C._are_functorch_transforms_active())
@@ -86,6 +102,7 @@ def is_traced(tensor: Any) -> bool:
     """Return whether PyTorch is tracing, or the tensor is one of those that only stand for data."""
     return bool(
         torch.compiler.is_compiling()
+        or torch._C._is_tracing()
         or torch._C._len_torch_dispatch_stack() > 0
         or type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
     )

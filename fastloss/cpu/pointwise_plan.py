@@ -13,7 +13,7 @@ from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.pointwise import ARRAYS, CHUNK, PointwiseCall, compute_kernel, prepare_kernel
 from fastloss.cpu.record import pack
 from fastloss.dtypes import name_of
-from fastloss.layouts import new_in_order, permuted
+from fastloss.layouts import new_in_order
 from fastloss.spec import Operands, PointwiseSpec, Request
 from fastloss.variant import PointwiseVariant
 
@@ -30,7 +30,7 @@ class PointwisePlan(CpuPlan):
         super().__init__(request, operands, p.shape, as_given)
         if request.want.hess and spec.hess is None:
             raise TypeError(f"{spec.name} was made without a hessian; pass hess= to pointwise_loss")
-        self.spec = spec
+        self.spec, self.request = spec, request
         arrays = operands.array_options
         is_array = tuple(option.name in arrays for option in spec.options)
         given = [request.options.get(option.name) for option in spec.options]
@@ -104,11 +104,16 @@ class PointwisePlan(CpuPlan):
         return kept
 
     def refusal(self, operands: Operands, bad: int) -> ValueError:
-        """Return the error for what is outside the domain."""
+        """Return the error for the first element outside the domain, however arrays lie."""
         assert self.spec.domain is not None
-        order = self.walk_order or tuple(range(len(self.shape)))
-        walked = np.unravel_index(bad, permuted(self.shape, order))
-        where = tuple(int(walked[order.index(axis)]) for axis in range(len(order)))
+        if self.walk_order is not None:
+            p, t = map(np.ascontiguousarray, (operands.predictions, operands.targets))
+            again = Operands(p, t, None, None, None, None, operands.array_options)
+            try:
+                PointwisePlan(self.spec, self.request, again).run(again, 1.0)
+            except ValueError as error:
+                return error
+        where = tuple(int(i) for i in np.unravel_index(bad, self.shape))
         p = as_float(operands.predictions, np.dtype(np.float64))[where]
         t = as_float(operands.targets, np.dtype(np.float64))[where]
         return ValueError(

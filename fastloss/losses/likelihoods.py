@@ -8,7 +8,7 @@ from fastloss.checks import flag, number
 from fastloss.elementary import const, divide, exp, inline, log, maximum
 from fastloss.loss import register
 from fastloss.losses.describe import ARRAYS, CALL, ERRORS
-from fastloss.losses.pieces import scaled
+from fastloss.losses.pieces import scaled, scaled_exp
 from fastloss.pointwise import pointwise_loss
 from fastloss.spec import Option
 
@@ -22,20 +22,27 @@ _FULL = Option("full", False, flag)
 
 @inline
 def log_factorial(t):
-    """Stirling's approximation of log(t!) for t > 1, else 0, as PyTorch has it."""
-    stirling = t * log(t) - t + const(0.5, t) * (log(t) + const(math.log(2.0 * math.pi), t))
-    return stirling if t > const(1.0, t) else const(0.0, t)
+    """(a, b) with log(t!) = a t + b: Stirling's approximation for t > 1, else 0, as PyTorch's."""
+    zero, one = const(0.0, t), const(1.0, t)
+    rest = const(0.5, t) * (log(t) + const(math.log(2.0 * math.pi), t))
+    return log(t) - one if t > one else zero, rest if t > one else zero
 
 
 @inline
-def rate_value(p, t, log_input, eps):
-    return exp(p) - scaled(t, p) if log_input else p - scaled(t, log(p + eps))
+def rate_value(p, t, log_input, eps, per_count):
+    """The loss without a constant; `per_count` is added for each of a count's events."""
+    if log_input:
+        rate = exp(p)
+        # Beyond the range it is beyond all others; a fused multiplication would not see that.
+        return rate if rate == const(math.inf, p) else rate - scaled(t, p - per_count)
+    return p - scaled(t, log(p + eps) - per_count)
 
 
 def poisson_value(p, t, log_input=True, full=False, eps=1e-8):
     if full:
-        return log_factorial(t) + rate_value(p, t, log_input, eps)
-    return rate_value(p, t, log_input, eps)
+        per_count, rest = log_factorial(t)
+        return rate_value(p, t, log_input, eps, per_count) + rest
+    return rate_value(p, t, log_input, eps, const(0.0, t))
 
 
 def poisson_grad(p, t, log_input=True, full=False, eps=1e-8):
@@ -160,18 +167,18 @@ gaussian_nll = register(
 
 
 def gamma_value(p, t, log_input=True):
-    return p + scaled(t, exp(-p)) if log_input else log(p) + divide(t, p)
+    return p + scaled_exp(t, -p) if log_input else log(p) + divide(t, p)
 
 
 def gamma_grad(p, t, log_input=True):
     one = const(1.0, p)
     rest = one - divide(t, p)
-    return one - scaled(t, exp(-p)) if log_input else divide(rest, p)
+    return one - scaled_exp(t, -p) if log_input else divide(rest, p)
 
 
 def gamma_hess(p, t, log_input=True):
     rest = const(2.0, p) * divide(t, p) - const(1.0, p)
-    return scaled(t, exp(-p)) if log_input else divide(divide(rest, p), p)
+    return scaled_exp(t, -p) if log_input else divide(divide(rest, p), p)
 
 
 gamma_nll = register(
@@ -221,7 +228,7 @@ gamma_nll = register(
 def tweedie_terms(p, t, power):
     """(y exp((1 - power) p), exp((2 - power) p)), and the factors of p."""
     pull, push = const(1.0, p) - power, const(2.0, p) - power
-    return scaled(t, exp(pull * p)), exp(push * p), pull, push
+    return scaled_exp(t, pull * p), exp(push * p), pull, push
 
 
 def tweedie_value(p, t, power=1.5):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastloss.elementary import const, inline
+from fastloss.elementary import const, exp, inline
 
 
 @inline
@@ -29,3 +29,10 @@ def inside_margin(gap, derivative):
 def scaled(weight, amount):
     """The product, where a weight of 0 makes even an infinite amount 0."""
     return weight * amount if weight != const(0.0, weight) else const(0.0, weight)
+
+
+@inline
+def scaled_exp(weight, x):
+    """The weight times e^x, by halves: e^x may leave the range where the product does not."""
+    half = exp(const(0.5, x) * x)
+    return scaled(scaled(weight, half), half)

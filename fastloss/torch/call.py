@@ -19,6 +19,11 @@ Tensor = torch.Tensor
 EagerCall = tuple[Spec, str, Mapping[str, Any], Any, Any]
 
 
+def is_integer(tensor: Tensor) -> bool:
+    """Return whether a tensor may be one of class indices."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool)
+
+
 def name_of(spec: Spec) -> str:
     """Return the name by which operators know a loss; two losses never share one."""
     name = spec.name

@@ -44,6 +44,7 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
         """Compute the loss, keep the gradient."""
         spec, reduction, options, targets, sample_weight = ctx.call = call
         ctx.set_materialize_grads(False)
+        ctx.origin = origin_of(predictions)
         keeps = keeps_gradient(predictions, spec, reduction)
         found = quick.value_and_grad(predictions, call) if keeps else None
         if found is not None:
@@ -54,7 +55,11 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
         loss, grad, _ = compute(
             spec, want, predictions, targets, sample_weight, reduction, None, None, options
         )
-        ctx.save_for_backward(grad if keeps else predictions)
+        if keeps:
+            ctx.save_for_backward(grad)
+        else:  # all that the gradient is made of, so that a change of it meanwhile is an error
+            others = (targets, sample_weight, *options.values())
+            ctx.save_for_backward(predictions, *filter(torch.is_tensor, others))
         return loss
 
     @staticmethod
@@ -66,7 +71,7 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
             return _gradient(ctx, upstream), None
         with torch.no_grad():
             grad = _gradient(ctx, upstream)
-        return once(grad, ctx.call[0].name), None
+        return once(ctx.call[0].name, grad, ctx.origin, upstream), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -88,9 +93,13 @@ def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
 _eager_loss: Callable[[Tensor, EagerCall], Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
 
 
+_is_batched = torch._C._functorch.is_batchedtensor
+_is_old_batched = torch._C._functorch.is_legacy_batchedtensor  # ``is_grads_batched=True``
+
+
 def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
     kept: Tensor
-    (kept,) = ctx.saved_tensors
+    kept, *_ = ctx.saved_tensors
     spec, reduction, options, targets, weight = ctx.call
     if not keeps_gradient(kept, spec, reduction):
         grad: Tensor
@@ -98,13 +107,13 @@ def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
             spec, Want.GRAD, kept, targets, weight, reduction, upstream, None, options
         )
         return grad
-    if upstream.ndim == 0 and upstream.is_cpu and upstream.item() == 1.0:
-        return kept
+    batched = _is_batched(upstream) or _is_old_batched(upstream)
+    # Else the graph ends here, and with it the only other use of the gradient.
+    keep = batched or torch._C._autograd._get_current_graph_task_keep_graph()
+    if not batched and upstream.ndim == 0 and upstream.is_cpu and upstream.item() == 1.0:
+        return kept.clone() if keep else kept
     factor = aligned(upstream, kept.shape, spec, reduction, options)
-    if torch._C._autograd._get_current_graph_task_keep_graph():
-        return times(kept, factor)
-    # The graph ends here, and with it the only other use of the gradient.
-    return kept.mul_(factor)
+    return times(kept, factor) if keep else kept.mul_(factor)
 
 
 def refuse_other_gradients(
@@ -140,11 +149,26 @@ def times(grad: Tensor, factor: Tensor) -> Tensor:
     return (grad * factor).to(grad.dtype)
 
 
+#: Up to so many elements, to keep the predictions is cheaper than to make a tensor.
+_FEW = 2**16
+
+
+def origin_of(predictions: Tensor) -> Tensor:
+    """Return a tensor that autograd traces back to the predictions, without keeping their memory.
+
+    A leaf lives as long as its graph in any case.
+    """
+    if predictions.is_leaf or predictions.numel() <= _FEW:
+        return predictions
+    with torch.enable_grad():
+        return predictions.narrow(0, 0, 0).clone()
+
+
 class _Once(torch.autograd.Function):
     """A gradient that refuses to be differentiated."""
 
     @staticmethod
-    def forward(ctx: Any, grad: Tensor, loss: str) -> Tensor:
+    def forward(ctx: Any, loss: str, grad: Tensor, *sources: Tensor) -> Tensor:
         ctx.loss = loss
         return grad.view_as(grad)
 
@@ -153,14 +177,16 @@ class _Once(torch.autograd.Function):
         raise no_second_derivative(ctx.loss)
 
 
-def once(grad: Tensor, loss: str) -> Tensor:
+def once(loss: str, grad: Tensor, origin: Tensor, upstream: Tensor) -> Tensor:
     """Return the gradient; under ``create_graph=True``, so that a second derivative is an error.
 
-    Left alone it would be a constant to autograd, and its derivative silently 0.
+    Left alone it would be a constant to autograd, and its derivative silently 0. `origin` is what
+    `origin_of` returned: who asks for a derivative by what the predictions, or the upstream
+    gradient, were made of comes by here.
     """
     if not torch.is_grad_enabled():
         return grad
-    result: Tensor = _Once.apply(grad.detach().requires_grad_(), loss)
+    result: Tensor = _Once.apply(loss, grad.detach(), origin, upstream)
     return result
 
 

@@ -17,6 +17,7 @@ from fastloss.loss import Loss
 from fastloss.losses.embedding import hinge_embedding
 from fastloss.losses.margins import soft_margin
 from fastloss.spec import Want
+from fastloss.torch.call import is_integer
 
 Tensor = torch.Tensor
 
@@ -110,8 +111,9 @@ def nll_loss(
     `cross_entropy` there is nothing to gather, and no array of log-probabilities.
     """
     refuse_deprecated(size_average, reduce)
+    target = target.long() if is_integer(target) else target  # PyTorch says why not
     return functional.nll_loss(
-        input, target.long(), weight, ignore_index=ignore_index, reduction=reduction
+        input, target, weight, ignore_index=ignore_index, reduction=reduction
     )
 
 

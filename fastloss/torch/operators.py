@@ -14,7 +14,7 @@ from fastloss.axes import axes_of, without
 from fastloss.spec import Want
 from fastloss.torch.batching import over_batch
 from fastloss.torch.call import Call, Tensor, read_call
-from fastloss.torch.eager import aligned, no_second_derivative, once, times
+from fastloss.torch.eager import aligned, no_second_derivative, once, origin_of, times
 
 _ARGUMENTS = "Tensor predictions, Tensor targets, Tensor? sample_weight, Tensor[] arrays, str call"
 
@@ -125,6 +125,7 @@ def _recompute(ctx: Any, upstream: Tensor | None) -> tuple[Any, ...]:
 def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     *_, arrays, ctx.call = inputs
     ctx.arrays = len(arrays)
+    ctx.origin = origin_of(inputs[0])
     ctx.save_for_backward(output[1])
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
@@ -136,7 +137,7 @@ def _scale(ctx: Any, upstream: Tensor | None, _: None) -> tuple[Any, ...]:
     if upstream is not None:
         call = read_call(ctx.call)
         factor = aligned(upstream, kept.shape, call.spec, call.reduction, call.options)
-        result = once(times(kept, factor), call.loss)
+        result = once(call.loss, times(kept, factor), ctx.origin, upstream)
     return result, None, None, [None] * ctx.arrays, None
 
 

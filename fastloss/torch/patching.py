@@ -96,7 +96,7 @@ def _falling_through(name: str, original: Callable[..., Any]) -> Callable[..., A
 
     @functools.wraps(original)
     def loss(input: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _alike(input, target) or input.numel() < faster_from:
+        if not _alike(name, input, target) or input.numel() < faster_from:
             return original(input, target, *args, **kwargs)
         try:
             return ours(input, target, *args, **kwargs)
@@ -107,14 +107,14 @@ def _falling_through(name: str, original: Callable[..., Any]) -> Callable[..., A
     return loss
 
 
-def _alike(input: Any, target: Any) -> bool:
-    """Return whether ours means the same: dense CPU tensors, and no mixture of floating dtypes."""
+def _alike(name: str, input: Any, target: Any) -> bool:
+    """Return whether ours means the same: dense CPU tensors, and no mixture of dtypes."""
     if not (isinstance(input, torch.Tensor) and isinstance(target, torch.Tensor)):
         return False
     if torch.overrides.has_torch_function((input, target)):
         return False
     if input.device.type != "cpu" or target.device.type != "cpu" or is_transformed():
         return False
-    if not target.is_floating_point():
-        return target.dtype in (torch.int64, torch.uint8)
+    if name == "cross_entropy" and target.dtype in (torch.int64, torch.uint8):
+        return True
     return target.dtype == input.dtype

@@ -36,7 +36,11 @@ def evaluate(
             "torch.export and torch.func; call them outside of it"
         )
     arrays = {k: v for k, v in options.items() if isinstance(v, (Tensor, np.ndarray))}
-    plain = {k: v for k, v in options.items() if k not in arrays}
+    plain = {
+        k: v.item() if isinstance(v, np.generic) else v
+        for k, v in options.items()
+        if k not in arrays
+    }
     call = Call(name_of(spec), reduction, plain, tuple(arrays))
     tensors = [_as_tensor(t) for t in (predictions, targets, sample_weight, *arrays.values())]
     return _through_operators(call, want, tensors, grad_output)
@@ -55,6 +59,9 @@ def _through_operators(
     if is_transformed():
         return transformed_loss(call, p, t, w, *arrays), None, None
     differentiated = p.requires_grad and torch.is_grad_enabled()
+    if differentiated and not torch.compiler.is_compiling():
+        # `torch.jit.trace` looks whether it finds the same without gradients.
+        differentiated = not torch._C._is_tracing()
     if differentiated and keeps_gradient(p, call.spec, call.reduction):
         return operators.value_and_grad(p, t, w, arrays, text)[0], None, None
     return operators.value(p, t, w, arrays, text), None, None

@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 
 from fastloss.checks import check_reduction
-from fastloss.torch.eager import once
+from fastloss.torch.call import is_integer
+from fastloss.torch.eager import once, origin_of
 
 Tensor = torch.Tensor
 
@@ -70,11 +71,20 @@ def vocab_parallel_cross_entropy(
             f"0, not {label_smoothing!r} and {z_loss!r}"
         )
     local_logits, targets, group = _unwrapped(local_logits, targets, group)
-    if targets.is_floating_point() or targets.shape != local_logits.shape[:-1]:
+    if not local_logits.is_floating_point():
+        raise TypeError(
+            f"local_logits must be of a floating dtype, not {local_logits.dtype}; convert them "
+            "with .float()"
+        )
+    if not is_integer(targets):
+        raise TypeError(
+            f"targets must be class indices of an integer dtype, not {targets.dtype}; convert them "
+            "with .long()"
+        )
+    if targets.shape != local_logits.shape[:-1]:
         raise ValueError(
-            f"targets have the shape {tuple(targets.shape)} and dtype {targets.dtype}, expected "
-            f"class indices of shape {tuple(local_logits.shape[:-1])}: that of the logits without "
-            "the last axis"
+            f"targets have the shape {tuple(targets.shape)}, expected "
+            f"{tuple(local_logits.shape[:-1])}: that of the logits without the last axis"
         )
     loss: Tensor = _VocabParallel.apply(
         local_logits, targets, group, ignore_index, label_smoothing, z_loss, reduction
@@ -138,7 +148,9 @@ class _VocabParallel(torch.autograd.Function):
         log_s = sums[0].log()
         lse = log_s + top
         keep, spread = 1.0 - label_smoothing, label_smoothing / classes
-        loss = keep * (log_s - sums[2]) + z_loss * lse.square()
+        loss = z_loss * lse.square()
+        if keep > 0.0:  # 0 times the infinite loss of a mask is none
+            loss += keep * (log_s - sums[2])
         if label_smoothing > 0.0:
             loss += label_smoothing * log_s - spread * sums[1]
         loss = torch.where(counts, loss, 0.0)
@@ -154,7 +166,7 @@ class _VocabParallel(torch.autograd.Function):
                 e.scatter_add_(1, column, (-keep * factor * here)[:, None])
             e[~counts] = 0.0
             ctx.save_for_backward(e.to(logits.dtype).reshape(logits.shape))
-        ctx.per_example = reduction == "none"
+        ctx.per_example, ctx.origin = reduction == "none", origin_of(logits)
         return loss.reshape(shape) if ctx.per_example else (loss.sum() / divisor)
 
     @staticmethod
@@ -163,7 +175,8 @@ class _VocabParallel(torch.autograd.Function):
         with torch.no_grad():
             factor = upstream[..., None] if ctx.per_example else upstream
             result = (grad * factor).to(grad.dtype)
-        return once(result, "vocab_parallel_cross_entropy"), *(None,) * 6
+        loss = "vocab_parallel_cross_entropy"
+        return once(loss, result, ctx.origin, upstream), *(None,) * 6
 
 
 def _slice_of(length: int, group: Any, device: Any) -> tuple[int, int]:

@@ -203,6 +203,17 @@ def test_derivatives_that_are_not_there_are_errors():
         jax.grad(lambda w: fl.mse(X, X, sample_weight=w))(X)
 
 
+def test_traced_options_and_upstream_gradients_beside_plain_predictions():
+    weight = jnp.linspace(0.5, 2.0, SHAPE[-1])
+    expected = fl.cross_entropy(X, Y, class_weight=weight)
+    loss = jax.jit(lambda w: fl.cross_entropy(X, Y, class_weight=w))(weight)
+    assert_same_bits(np.asarray(loss), np.asarray(expected))
+    losses = jax.vmap(lambda w: fl.cross_entropy(X, Y, class_weight=w))(jnp.stack([weight] * 2))
+    np.testing.assert_array_equal(losses, [expected] * 2)
+    grad = jax.jit(lambda u: fl.cross_entropy.grad(X, Y, grad_output=u))(2.0)
+    np.testing.assert_allclose(grad, 2 * fl.cross_entropy.grad(X, Y), rtol=1e-6)
+
+
 def test_traced_targets_of_other_predictions():
     with pytest.raises(TypeError, match="predictions"):
         jax.jit(lambda y: fl.cross_entropy(np.zeros(SHAPE), y))(Y)

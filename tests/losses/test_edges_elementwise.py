@@ -93,6 +93,14 @@ def test_the_first_of_many_in_a_large_array(given, reduction):
             fl.hinge(predictions, targets, reduction=reduction)
 
 
+@each("order", ["C", "F"])
+def test_the_first_is_that_of_the_indices_in_any_layout(order):
+    p = np.asarray([[0.5, 0.5, 7.0], [9.0, 0.5, 0.5]], order=order)
+    for out in (None, np.zeros_like(p)):
+        with pytest.raises(ValueError, match=r"at \(0, 2\) the prediction is 7"):
+            fl.binary_cross_entropy.value_and_grad(p, np.zeros_like(p), out=out)
+
+
 @each("targets", [np.array([1, 0]), np.array([True, False]), np.array([1, 255], np.uint8)])
 def test_hinge_targets_of_other_dtypes_must_be_signs(targets):
     with pytest.raises(ValueError, match="1"):

@@ -28,6 +28,7 @@ BAD_OPTIONS = [
     ("cross_entropy", TypeError, {"z_loss": "no"}),
     ("cross_entropy", TypeError, {"ignore_index": 1.5}),
     ("cross_entropy", TypeError, {"ignore_index": "pad"}),
+    ("cross_entropy", ValueError, {"ignore_index": 2**70}),
     ("categorical_cross_entropy", ValueError, {"label_smoothing": 2.0}),
     ("categorical_cross_entropy", TypeError, {"ignore_index": 0.0}),
     ("binary_cross_entropy_with_logits", ValueError, {"label_smoothing": -0.5}),

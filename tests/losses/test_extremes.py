@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.catalogue import CORE, FIRST
+import fastloss as fl
+from tests.catalogue import BY_NAME, CORE, FIRST
 from tests.checks import check, check_hess
 from tests.helpers import FLOAT32, FLOAT64, each
 
@@ -32,6 +33,28 @@ def test_of_any_size(case, dtype, rng):
     check_hess(case, predictions, targets, reduction="none", ulps=8)
 
 
+@pytest.mark.parametrize("name", ["gamma_nll-real-plain", "tweedie_nll-real-plain"])
+@each("dtype", [FLOAT32, FLOAT64])
+def test_targets_of_any_size(name, dtype, rng):
+    """Where the exponential by itself would leave the range, up or down."""
+    case = BY_NAME[name]
+    targets = sizes(dtype, rng, 60)
+    predictions = (np.log(targets) + rng.uniform(-8, 8, 60)).astype(dtype)
+    check(case, predictions, targets.astype(dtype), reduction="none", ulps=8)
+    check_hess(case, predictions, targets.astype(dtype), reduction="none", ulps=8)
+
+
+@each("dtype", [FLOAT32, FLOAT64])
+@each("full", [False, True])
+def test_poisson_at_the_end_of_the_range(dtype, full):
+    """The exponential beyond it wins over any product, that of a huge count over the rate's."""
+    top = np.finfo(dtype).max
+    loss = fl.poisson_nll(np.array([top]), np.array([1e6], dtype), full=full)
+    assert loss == np.inf
+    loss = fl.poisson_nll(np.array([2], dtype), np.array([top]), full=full)
+    assert loss == (np.inf if full else -np.inf)
+
+
 @each("case", CASES)
 def test_close_to_the_target(case, rng):
     """Errors far smaller than the numbers: differences must come first."""
@@ -46,8 +69,6 @@ def test_close_to_the_target(case, rng):
 @pytest.mark.parametrize("y", [0.0, 0.25, 1.0])
 def test_focal_in_log_space(z, y, gamma):
     """A miss of e^-1000 underflows, its hundredth part of a power does not."""
-    from tests.catalogue import BY_NAME
-
     case = BY_NAME["focal-soft-plain"]
     options = {"gamma": gamma, "alpha": None}
     for dtype in (FLOAT32, FLOAT64):

@@ -224,12 +224,30 @@ def test_bad_definitions():
         fl.pointwise_loss("x", "p - y", lambda p, y: 1.0)
     with pytest.raises(TypeError, match="name"):
         fl.pointwise_loss(None, lambda p, y: p - y, lambda p, y: 1.0)
-    with pytest.raises((TypeError, ValueError), match="delta"):
+    with pytest.raises(TypeError, match="delta"):
         fl.pointwise_loss("x", lambda p, y, delta: p - y, lambda p, y: 1.0, params=("delta",))
-    with pytest.raises((TypeError, ValueError), match="reduction"):
-        fl.pointwise_loss(
-            "x", lambda p, y, reduction=1.0: p, lambda p, y, reduction=1.0: p, params=("reduction",)
-        )
+    for taken in ("reduction", "out"):
+        with pytest.raises(TypeError, match=f"'{taken}' is an argument of every loss"):
+            fl.pointwise_loss("x", lambda p, y, s: p, lambda p, y, s: p, params={taken: 1.0})
+    with pytest.raises(TypeError, match="'s' more than once"):
+        fl.pointwise_loss("x", lambda p, y, s, r: p, lambda p, y, s, r: p, params=[("s", 1.0)] * 2)
+
+
+def test_parameters_in_another_order_than_the_functions():
+    """They are given by position: under swapped names values would be swapped silently."""
+
+    def named(p, y, a=1.0, b=2.0):
+        return a + 10 * b
+
+    def other_names(p, y, first, second):
+        return first + 10 * second
+
+    with pytest.raises(TypeError, match=r"value takes .*\('a', 'b'\), but params has \('b', 'a'\)"):
+        fl.pointwise_loss("x", named, named, params=("b", "a"))
+    with pytest.raises(TypeError, match=r"grad takes .*\('a', 'b'\)"):
+        fl.pointwise_loss("x", other_names, named, params={"b": 2.0, "a": 1.0})
+    loss = fl.pointwise_loss("x", named, other_names, params=("a", "b"))
+    assert float(loss(np.ones(1), np.zeros(1), b=3.0)) == 31.0
 
 
 @each("dtype", [FLOAT32, BFLOAT16])

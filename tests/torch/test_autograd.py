@@ -1,5 +1,7 @@
 """Gradients in eager mode: when they are made, kept, scaled, and refused."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -140,14 +142,71 @@ def test_second_derivatives_are_refused():
         (fl.cross_entropy(x, y) + grad.square().sum()).backward()
 
 
+@each("n", [4, 20_000])
+def test_second_derivatives_by_what_the_logits_are_made_of(n):
+    """Few logits are kept for this, many leave a trace; nobody else's derivatives suffer."""
+    x, y = logits_and_targets(n)
+    (grad,) = torch.autograd.grad(fl.cross_entropy(x**2, y), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="second derivative"):
+        torch.autograd.grad(grad.sum(), x)
+    other = torch.ones(5, requires_grad=True)
+    (slope,) = torch.autograd.grad((grad * other).sum(), other, retain_graph=True)
+    torch.testing.assert_close(slope, grad.detach().sum(0))
+
+
+def test_second_derivatives_by_the_upstream_gradient():
+    x, y = logits_and_targets()
+    upstream = torch.tensor(2.0, requires_grad=True)
+    loss = fl.cross_entropy(x, y)
+    (grad,) = torch.autograd.grad(loss, x, grad_outputs=upstream, create_graph=True)
+    with pytest.raises(NotImplementedError, match="second derivative"):
+        torch.autograd.grad(grad.sum(), upstream)
+
+
+def test_hessians_of_autograd_are_refused():
+    x, y = logits_and_targets()
+    for derivative in (torch.autograd.functional.hessian, torch.autograd.functional.hvp):
+        more = (torch.ones_like(x),) if derivative is torch.autograd.functional.hvp else ()
+        with pytest.raises(NotImplementedError, match="second derivative"):
+            derivative(lambda z: fl.cross_entropy(z, y), x.detach(), *more)
+
+
+def test_many_logits_are_not_kept_for_an_error_of_second_derivatives():
+    x, y = logits_and_targets(20_000)
+    logits = x * 2
+    memory = weakref.ref(logits)
+    loss = fl.cross_entropy(logits, y)
+    del logits
+    assert memory() is None
+    loss.backward()
+    (expected,) = torch.autograd.grad(functional.cross_entropy(x * 2, y), x)
+    torch.testing.assert_close(x.grad, expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about itself
+def test_forward_mode_is_refused():
+    forward_ad = torch.autograd.forward_ad
+    x, y = logits_and_targets()
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x.detach(), torch.ones(x.shape))
+        with pytest.raises(NotImplementedError, match="forward-mode"):
+            fl.cross_entropy(dual, y)
+        with pytest.raises(NotImplementedError, match="forward-mode"):
+            fl.mse(x.detach(), dual)
+        assert fl.cross_entropy(x.detach(), y) > 0
+
+
 @each("name", ["targets", "sample_weight", "class_weight"])
 def test_other_derivatives_are_refused(name):
     x, _ = logits_and_targets()
     call = {"targets": x.detach().softmax(-1), "sample_weight": torch.ones(6)}
     call["class_weight"] = torch.ones(5)
     call[name].requires_grad_()
-    with pytest.raises(NotImplementedError, match=name):
-        fl.cross_entropy(x, **call)
+    for predictions in (x, x.detach()):
+        with pytest.raises(NotImplementedError, match=name):
+            fl.cross_entropy(predictions, **call)
+        with torch.no_grad():
+            assert fl.cross_entropy(predictions, **call) > 0
 
 
 @each("case", CORE_FIRST)
@@ -180,3 +239,41 @@ def test_logits_changed_before_the_backward_pass():
         z.zero_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+@each("name", ["targets", "sample_weight", "class_weight"])
+@each("dtype", [torch.float32, torch.float16])
+def test_others_changed_before_the_backward_pass(name, dtype):
+    x, y = logits_and_targets(dtype=dtype)
+    call = {"targets": y, "sample_weight": torch.ones(6), "class_weight": torch.ones(5)}
+    (expected,) = torch.autograd.grad(fl.cross_entropy(x, **call), x)
+    loss = fl.cross_entropy(x, **call)
+    call[name].zero_()
+    if dtype is torch.float16:
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+        return
+    loss.backward()
+    assert torch.equal(x.grad, expected)
+
+
+@each("upstream", [1.0, 3.0])
+def test_changing_a_gradient_leaves_a_retained_graph_alone(upstream):
+    x, y = logits_and_targets()
+    loss = upstream * fl.cross_entropy(x, y)
+    (grad,) = torch.autograd.grad(loss, x, retain_graph=True)
+    expected = grad.clone()
+    grad.zero_()
+    loss.backward()
+    assert torch.equal(x.grad, expected)
+
+
+@each("reduction", ["mean", "none"])
+def test_batches_of_upstream_gradients(reduction):
+    x, y = logits_and_targets()
+    upstream = torch.randn(3, 6) if reduction == "none" else torch.randn(3)
+    results = [
+        torch.autograd.grad(f(x, y, reduction=reduction), x, upstream, is_grads_batched=True)[0]
+        for f in (flt.cross_entropy, functional.cross_entropy)
+    ]
+    torch.testing.assert_close(*results)

@@ -73,6 +73,8 @@ def test_class_indices_of_any_integer_dtype(dtype):
     assert torch.equal(flt.cross_entropy(x, y.to(dtype)), flt.cross_entropy(x, y))
     logp = x.log_softmax(1)
     assert torch.equal(flt.nll_loss(logp, y.to(dtype)), functional.nll_loss(logp, y))
+    with pytest.raises(RuntimeError, match="Float"):  # PyTorch's own
+        flt.nll_loss(logp, y.float())
 
 
 def test_where_torch_is_wrong():

@@ -1,5 +1,6 @@
 """The losses inside torch's tracers and transformations."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -158,6 +159,28 @@ def test_vmap_of_elementwise_options():
         )
     ]
     torch.testing.assert_close(*results)
+
+
+@each("differentiated", [True, False])
+def test_jit_trace(differentiated):
+    """A call, not its result."""
+    x = X.clone().requires_grad_(differentiated)
+    traced = torch.jit.trace(flt.CrossEntropyLoss(), (x, Y))
+    other = (2 * X + 1).requires_grad_(differentiated)
+    torch.testing.assert_close(traced(other, Y), functional.cross_entropy(other, Y))
+    if differentiated:
+        (grad,) = torch.autograd.grad(traced(other, Y), other)
+        (expected,) = torch.autograd.grad(functional.cross_entropy(other, Y), other)
+        torch.testing.assert_close(grad, expected)
+
+
+def test_options_that_are_numpys_numbers():
+    x = torch.linspace(-2, 2, 5)
+
+    def loss(delta):
+        return torch.func.grad(lambda p: fl.huber(p, torch.zeros(5), delta=delta))(x)
+
+    assert torch.equal(loss(np.float64(0.5)), loss(0.5))
 
 
 def test_jacrev():

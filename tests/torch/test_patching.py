@@ -76,12 +76,14 @@ def test_what_is_not_ours_is_torchs():
         lambda: functional.mse_loss(x, torch.ones(8)),
         lambda: functional.mse_loss(x, x.detach().double()),
         lambda: functional.cross_entropy(input=x, target=y, label_smoothing=0.1),
+        lambda: functional.mse_loss(x.detach(), x),
+        lambda: functional.soft_margin_loss(x, (x > 0).long()),
     ]
     expected = [call() for call in calls]
     with flt.patch():
         got = [call() for call in calls]
     for a, b in zip(got, expected, strict=True):
-        assert a.dtype == b.dtype
+        assert a.dtype == b.dtype and a.requires_grad == b.requires_grad
         torch.testing.assert_close(a, b)
 
 
@@ -92,6 +94,7 @@ def test_errors_are_torchs():
         lambda: functional.cross_entropy(x, y.int()),
         lambda: functional.cross_entropy(x, y[:2]),
         lambda: functional.mse_loss(x, y, reduction="median"),
+        lambda: functional.binary_cross_entropy(x.sigmoid(), (x > 0).long()),
     ):
         with pytest.raises(Exception) as theirs:  # noqa: PT011 - compared below
             call()

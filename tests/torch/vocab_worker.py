@@ -42,6 +42,7 @@ def work(rank, world, rendezvous):
     masks[1, 2, :6] = -torch.inf  # a whole slice of masks
     targets[1, 2] = 8
     check_slice(rank, world, masks, targets, {})
+    check_mass_on_masks(rank, world, masks, targets)
     check_dtensor(world, logits, targets)
     check_refusals(logits, targets)
     dist.destroy_process_group()
@@ -75,6 +76,16 @@ def check_slice(rank, world, logits, targets, call):
     )
 
 
+def check_mass_on_masks(rank, world, masks, targets):
+    """Smoothing gives masks mass, and them an infinite loss, also where the label has none."""
+    mine = masks.chunk(world, -1)[rank]
+    loss = flt.vocab_parallel_cross_entropy(mine, targets, label_smoothing=1.0, reduction="none")
+    assert loss[1, 2] == torch.inf and loss.isnan().sum() == 0
+    on_mask = torch.full_like(targets, 2)
+    loss = flt.vocab_parallel_cross_entropy(mine, on_mask, label_smoothing=1.0, reduction="none")
+    assert loss[1, 2] == torch.inf and loss.isnan().sum() == 0
+
+
 def check_dtensor(world, logits, targets):
     """Logits sharded on the class axis, as tensor parallelism leaves them."""
     from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
@@ -95,6 +106,9 @@ def check_refusals(logits, targets):
     wrong[2, 3] = 4 * CLASSES
     assert "(2, 3)" in refusal(IndexError, logits, wrong)
     assert "shape" in refusal(ValueError, logits, targets[:2])
+    assert "float32" in refusal(TypeError, logits, targets.float())
+    assert "bool" in refusal(TypeError, logits, targets > 3)
+    assert "int64" in refusal(TypeError, logits.long(), targets)
     assert "reduction" in refusal(ValueError, logits, targets, reduction="median")
 
 
