@@ -139,28 +139,42 @@ def _make(spec: RowSpec, variant: RowVariant) -> Callable[..., Any]:
 def _make_losses(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]) -> Any:
     """Make the function that writes a tile's losses where they are wanted; it returns the sum."""
     real = real_dtype(variant.predictions).type
-    store_real = STORAGE[real.__name__].store
     value = inline(spec.value)
     row_of = _row_reader(likes, real)
-    PER_EXAMPLE = variant.outputs.per_example
+    add_up = make_sum(variant)
 
     @jitable
     def evaluate(call, start, tile, options):
-        # The sum is a loop of its own: with a conversion to float64 in it, this stays scalar.
         for lane in range(tile.m):
             write_line(tile.lines, PART, lane, real(value(row_of(tile, lane), *options)))
+        return add_up(call, start, tile.m, tile.lines)
+
+    return evaluate
+
+
+def make_sum(variant: RowVariant) -> Any:
+    """Make the function (call, start, m, lines) -> the sum of weighted losses, from line PART.
+
+    It is a loop of its own: with its conversion to float64 in it, that of a formula stays scalar.
+    """
+    real = real_dtype(variant.predictions).type
+    store_real = STORAGE[real.__name__].store
+    PER_EXAMPLE = variant.outputs.per_example
+
+    @jitable
+    def add_up(call, start, m, lines):
         losses = 0.0
-        for lane in range(tile.m):
-            loss = np.float64(read_line(tile.lines, PART, lane, real(0)))
-            weight = read_line(tile.lines, WEIGHT, lane, 0.0)
-            alive = read_line(tile.lines, ALIVE, lane, real(0)) != real(0)
+        for lane in range(m):
+            loss = np.float64(read_line(lines, PART, lane, real(0)))
+            weight = read_line(lines, WEIGHT, lane, 0.0)
+            alive = read_line(lines, ALIVE, lane, real(0)) != real(0)
             loss = weight * loss if alive else 0.0
             losses = running_sum(losses, loss)
             if PER_EXAMPLE:
                 store_real(call.loss, start + lane, real(loss))
         return losses
 
-    return evaluate
+    return add_up
 
 
 def _make_derivatives(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]) -> Any:
@@ -223,7 +237,7 @@ def _make_target(variant: RowVariant) -> Any:
     return inline(target)
 
 
-def _serves(part: Reduction | Entry | Derived, outputs: Outputs) -> bool:
+def serves(part: Reduction | Entry | Derived, outputs: Outputs) -> bool:
     """Return whether what a call asks for needs this entry of the row."""
     wanted = zip(("value", "grad", "hess"), outputs[:3], strict=True)
     return isinstance(part, Entry) or any(asked and role in part.roles for role, asked in wanted)
@@ -232,7 +246,7 @@ def _serves(part: Reduction | Entry | Derived, outputs: Outputs) -> bool:
 def _likes(part: Reduction | Entry | Derived, variant: RowVariant) -> tuple[Any, ...]:
     """Return numbers of the types of a part's results; None for those that are not needed."""
     real = real_dtype(variant.predictions).type
-    if not _serves(part, variant.outputs):
+    if not serves(part, variant.outputs):
         return (None,) * count_of(part)
     like = _index_of(real)(0) if getattr(part, "operation", "") == "first" else real(0)
     return (like,) * count_of(part)
@@ -301,7 +315,7 @@ def _make_results(
     derived: Any = None
     line = first
     for part in round_.reductions:
-        if not _serves(part, variant.outputs):
+        if not serves(part, variant.outputs):
             pass
         elif isinstance(part, Derived):
             derived = _beside(derived, part, line, variant)
