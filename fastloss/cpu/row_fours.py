@@ -11,8 +11,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, make_write_zeros, read_chunk
 from fastloss.cpu.ir import allocate, least, load_tuple, release

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastloss.checks import number
-from fastloss.elementary import arctan, const, divide, inline
+from fastloss.elementary import arctan, choose, const, divide, inline
 from fastloss.loss import Loss, register
 from fastloss.losses.classification import AXIS
 from fastloss.losses.describe import CLASS_ERRORS, OF_CLASSES
@@ -50,7 +50,7 @@ def giou_value(row, eps):
     b = measure(row, eps)
     # Boxes that overlap leave rectangles at the corners of what surrounds them.
     wide, high = b.x.own_rest * b.y.target_rest, b.x.target_rest * b.y.own_rest
-    empty = wide + high if b.meet else b.around - b.union
+    empty = choose(b.meet, wide + high, b.around - b.union)
     part, _ = quotient(empty, b.around + b.eps)
     return miss(b) + part
 
@@ -66,7 +66,7 @@ def giou_derivatives(side, on_x, b, fill):
     zero = const(0.0, filled)
     iou, iou_2 = overlap_slopes(side, b)
     fill_1, fill_2 = slopes(filled, per_around, side.union, side.around, zero, zero)
-    return -(iou + fill_1), -(iou_2 + fill_2)
+    return -iou - fill_1, -iou_2 - fill_2
 
 
 giou = register(
@@ -226,9 +226,9 @@ PER_ANGLE = 4.0 / math.pi**2
 def angle(a, b):
     """The angle of the vector (a, b), 0 for that of length 0."""
     zero, tangent = const(0.0, b), divide(b, abs(a))
-    found = arctan(tangent if b != zero else b)
-    half_turn = const(-math.pi, b) if b < zero else const(math.pi, b)
-    return half_turn - found if a < zero else found
+    found = arctan(choose(b != zero, tangent, b))
+    half_turn = choose(b < zero, const(-math.pi, b), const(math.pi, b))
+    return choose(a < zero, half_turn - found, found)
 
 
 @inline
@@ -238,7 +238,7 @@ def shape_loss(b, eps):
     gap = angle(dot, b.x.target * b.y.own - b.x.own * b.y.target)
     v = const(PER_ANGLE, gap) * gap * gap
     alpha = divide(v, miss(b) + v + eps)
-    return (alpha if v != const(0.0, v) else v), v, gap
+    return choose(v != const(0.0, v), alpha, v), v, gap
 
 
 @inline
@@ -247,7 +247,7 @@ def angle_slopes(side, on_x, b):
     zero, two = const(0.0, b.scale), const(2.0, b.scale)
     along, across = (b.x.own, b.y.own) if on_x else (b.y.own, -b.x.own)
     _, per_square = quotient(zero, along * along + across * across)
-    per_square = per_square if per_square * zero == zero else zero  # infinite for a point
+    per_square = choose(per_square * zero == zero, per_square, zero)  # infinite for a point
     first = side.own * across * per_square
     return first, -two * side.own * along * first * per_square
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from fastloss.elementary import const, divide, inline, sqrt
+from fastloss.elementary import choose, const, divide, inline, sqrt
 from fastloss.spec import Derived, Entry, Formula, Round
 
 #: Makes the row (4, 0, the prediction's four coordinates, the target's).
@@ -65,8 +65,9 @@ class Boxes(NamedTuple):
     eps: float
     meet: bool
     """Whether they share an area."""
-    turn: float
-    """-1 where both sides of the prediction are inverted: its area is negative all the same."""
+    wide: float
+    high: float
+    """The prediction's extents as factors of its area, which is negative also where both are."""
     shared: float
     union: float
     around: float
@@ -81,14 +82,15 @@ def measure(row, eps):
     unit = abs(x.own) + x.around + abs(y.own) + y.around + sqrt(eps)
     zero, one = const(0.0, unit), const(1.0, unit)
     is_box = (x.target >= zero) & (y.target >= zero)
-    scale = divide(one, unit) if is_box else const(math.nan, unit)
+    scale = choose(is_box, divide(one, unit), const(math.nan, unit))
     x, y = in_unit(x, scale), in_unit(y, scale)
     meet = (x.shared > zero) & (y.shared > zero)
-    turn = -one if (x.own < zero) & (y.own < zero) else one
-    shared = x.shared * y.shared if meet else zero
-    union = turn * x.own * y.own + x.target * y.target - shared
+    inverted = (x.own < zero) & (y.own < zero)
+    wide, high = choose(inverted, -x.own, x.own), choose(inverted, -y.own, y.own)
+    shared = choose(meet, x.shared * y.shared, zero)
+    union = wide * y.own + x.target * y.target - shared
     around = x.around * y.around
-    return Boxes(scale, x, y, eps * scale * scale, meet, turn, shared, union, around)
+    return Boxes(scale, x, y, eps * scale * scale, meet, wide, high, shared, union, around)
 
 
 @inline
@@ -97,7 +99,7 @@ def miss(b):
     of_p = b.x.own_rest * b.y.own + b.x.shared * b.y.own_rest
     of_t = b.x.target_rest * b.y.target + b.x.shared * b.y.target_rest
     part, _ = quotient(of_p + of_t + b.eps, b.union + b.eps)
-    return part if b.meet else const(1.0, part)
+    return choose(b.meet, part, const(1.0, part))
 
 
 # --- quotients --------------------------------------------------------------------------
@@ -141,17 +143,18 @@ def move(z, t, sign, on_x, b):
     inner = half if z == t else inner
     outer = sign * (one - inner)
     across = b.y if on_x else b.x
-    shared = sign * inner * (across.shared if b.meet else zero)
-    return Side(sign, outer, shared, sign * (b.turn * across.own) - shared, outer * across.around)
+    shared = sign * inner * choose(b.meet, across.shared, zero)
+    own = sign * (b.high if on_x else b.wide)
+    return Side(sign, outer, shared, own - shared, outer * across.around)
 
 
 @inline
 def overlap_slopes(side, b):
-    """(first, second) derivative of the IoU."""
-    iou, per_union = quotient(b.shared, b.union + b.eps)
-    zero = const(0.0, iou)
-    first, second = slopes(iou, per_union, side.shared, side.union, zero, zero)
-    return (first if b.meet else zero), (second if b.meet else zero)
+    """(first, second) derivative of the IoU; 0 where nothing is shared, of whatever union."""
+    zero = const(0.0, b.shared)
+    _, per_union = quotient(zero, b.union + b.eps)
+    per_union = choose(b.meet, per_union, zero)
+    return slopes(b.shared * per_union, per_union, side.shared, side.union, zero, zero)
 
 
 # --- the row of a loss ------------------------------------------------------------------
@@ -192,10 +195,8 @@ def loss_of(row, eps):
 
 
 def grad_of(z, t, c, row, eps):
-    low, high = row[11] if c == 0 else row[12], row[13] if c == 2 else row[14]
-    return low if c < 2 else high
+    return choose(c < 2, choose(c < 1, row[11], row[12]), choose(c < 3, row[13], row[14]))
 
 
 def hess_of(z, t, c, row, eps):
-    low, high = row[15] if c == 0 else row[16], row[17] if c == 2 else row[18]
-    return low if c < 2 else high
+    return choose(c < 2, choose(c < 1, row[15], row[16]), choose(c < 3, row[17], row[18]))
