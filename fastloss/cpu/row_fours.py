@@ -16,17 +16,8 @@ from fastloss.cpu.examples import entry_of, make_write_zeros, read_chunk
 from fastloss.cpu.ir import allocate, least, load_tuple, release
 from fastloss.cpu.lines import STEP, read_line, write_line
 from fastloss.cpu.memory import STORAGE
-from fastloss.cpu.row_lanes import (
-    ACROSS_EXAMPLES,
-    ALIVE,
-    FACTOR,
-    PART,
-    ROW,
-    WEIGHT,
-    examples_per_tile,
-    make_sum,
-    serves,
-)
+from fastloss.cpu.row_lanes import ACROSS_EXAMPLES, examples_per_tile
+from fastloss.cpu.row_parts import ALIVE, FACTOR, PART, ROW, WEIGHT, make_sum, serves
 from fastloss.cpu.transfers import BITS, apart
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, jitable
@@ -58,6 +49,7 @@ def _make(spec: RowSpec, variant: RowVariant) -> Callable[..., Any]:
 
     @jitable
     def weigh(call, outer, start, m, lines):
+        """Write what the losses and the derivatives of examples are multiplied by."""
         for lane in range(m):
             w = entry_of(call.w, start + lane)
             write_line(lines, WEIGHT, lane, w)

@@ -16,15 +16,28 @@ import numpy as np
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk
-from fastloss.cpu.ir import allocate, least, load_tuple, release, running_max, running_sum
+from fastloss.cpu.ir import allocate, least, load_tuple, release, running_max
 from fastloss.cpu.lines import STEP, read_line, read_lines, write_line, write_lines
 from fastloss.cpu.memory import STORAGE, load_int64
+from fastloss.cpu.row_parts import (
+    ALIVE,
+    FACTOR,
+    GOING,
+    INDEX,
+    MORE,
+    PART,
+    ROW,
+    WEIGHT,
+    WHOLE,
+    make_sum,
+    serves,
+)  # fmt: skip
 from fastloss.cpu.tiles import examples_per_tile, make_read, make_write
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, jitable
 from fastloss.labels import label_of
 from fastloss.spec import Derived, Entry, Reduction, Round, RowSpec, count_of
-from fastloss.variant import Outputs, RowVariant
+from fastloss.variant import RowVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_tile"]
 
@@ -33,12 +46,6 @@ ACROSS_EXAMPLES = True
 
 #: Classes whose terms are added in the predictions' precision, before float64.
 SUM_RUN = 32
-
-#: The lines of a tile: class index, example weight (float64), factor of the derivatives, whether
-#: the example counts, what is being added up, the same in float64, whether a repeated round goes
-#: on and whether it will; then the entries of `row` from the second on, and behind them those
-#: that a repeated round is computing.
-INDEX, WEIGHT, FACTOR, ALIVE, PART, WHOLE, GOING, MORE, ROW = range(9)
 
 
 class Tile(NamedTuple):
@@ -152,31 +159,6 @@ def _make_losses(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]) -> 
     return evaluate
 
 
-def make_sum(variant: RowVariant) -> Any:
-    """Make the function (call, start, m, lines) -> the sum of weighted losses, from line PART.
-
-    It is a loop of its own: with its conversion to float64 in it, that of a formula stays scalar.
-    """
-    real = real_dtype(variant.predictions).type
-    store_real = STORAGE[real.__name__].store
-    PER_EXAMPLE = variant.outputs.per_example
-
-    @jitable
-    def add_up(call, start, m, lines):
-        losses = 0.0
-        for lane in range(m):
-            loss = np.float64(read_line(lines, PART, lane, real(0)))
-            weight = read_line(lines, WEIGHT, lane, 0.0)
-            alive = read_line(lines, ALIVE, lane, real(0)) != real(0)
-            loss = weight * loss if alive else 0.0
-            losses = running_sum(losses, loss)
-            if PER_EXAMPLE:
-                store_real(call.loss, start + lane, real(loss))
-        return losses
-
-    return add_up
-
-
 def _make_derivatives(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]) -> Any:
     """Make the function that turns the predictions of a tile into its derivatives."""
     real = real_dtype(variant.predictions).type
@@ -235,12 +217,6 @@ def _make_target(variant: RowVariant) -> Any:
         return real(1) if read_line(tile.lines, INDEX, lane, index(0)) == index(c) else real(0)
 
     return inline(target)
-
-
-def serves(part: Reduction | Entry | Derived, outputs: Outputs) -> bool:
-    """Return whether what a call asks for needs this entry of the row."""
-    wanted = zip(("value", "grad", "hess"), outputs[:3], strict=True)
-    return isinstance(part, Entry) or any(asked and role in part.roles for role, asked in wanted)
 
 
 def _likes(part: Reduction | Entry | Derived, variant: RowVariant) -> tuple[Any, ...]:

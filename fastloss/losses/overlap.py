@@ -158,7 +158,7 @@ def overlap_slopes(side, b):
 
 
 # --- the row of a loss ------------------------------------------------------------------
-# After the coordinates: the loss, its four first derivatives, its four second ones.
+# After the coordinates, from number 10 on: the loss, four first derivatives, four second ones.
 
 
 def rounds_of(value: Formula, numbers: Formula, derivatives: Formula) -> tuple[Round, ...]:
