@@ -84,7 +84,8 @@ def measure(row, eps):
     is_box = (x.target >= zero) & (y.target >= zero)
     scale = choose(is_box, divide(one, unit), const(math.nan, unit))
     x, y = in_unit(x, scale), in_unit(y, scale)
-    meet = (x.shared > zero) & (y.shared > zero)
+    # One comparison: what hangs on two of them, LLVM would compute for each formula anew.
+    meet = choose(x.shared < y.shared, x.shared, y.shared) > zero
     inverted = (x.own < zero) & (y.own < zero)
     wide, high = choose(inverted, -x.own, x.own), choose(inverted, -y.own, y.own)
     shared = choose(meet, x.shared * y.shared, zero)
