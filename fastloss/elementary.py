@@ -122,6 +122,14 @@ def maximum(a: float, b: float) -> float:
     return a if a > b else b
 
 
+def choose(condition: bool, a: float, b: float) -> float:
+    """`a` if the condition holds, else `b`, where both are there anyway.
+
+    With "if", LLVM may compute a quotient in the branch that needs it, and another one elsewhere.
+    """
+    return a if condition else b
+
+
 # --- composed, the same everywhere ------------------------------------------------------
 
 

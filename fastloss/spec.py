@@ -149,11 +149,13 @@ class Reduction:
 class Derived:
     """A number made of the `row` alone, by formula(row, *options), once for all classes.
 
-    `roles` are the formulas that need it, as for a `Reduction`.
+    `roles` are the formulas that need it, as for a `Reduction`. With a `count` the formula returns
+    a tuple of as many numbers, which stand one after the other in the row.
     """
 
     formula: Formula
     roles: tuple[Role, ...] = ROLES
+    count: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +164,11 @@ class Entry:
 
     of: Literal["prediction", "target"]
     index: int
+
+
+def count_of(part: Reduction | Entry | Derived) -> int:
+    """Return how many numbers a part of a round adds to the row."""
+    return getattr(part, "count", None) or 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +183,11 @@ class Round:
 
     reductions: tuple[Reduction | Entry | Derived, ...]
     again: Formula | None = None
+
+    @property
+    def count(self) -> int:
+        """How many numbers it adds to the row."""
+        return sum(count_of(part) for part in self.reductions)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

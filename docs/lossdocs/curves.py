@@ -69,23 +69,26 @@ def _reduced(round_: Round, z: Any, t: Any, row: Any, options: Any) -> Any:
     """The row with the results of a round."""
 
     def results(seen: Any) -> Any:
-        return tuple(_reduce(r, z, t, seen, options) for r in round_.reductions)
+        return sum([_reduce(r, z, t, seen, options) for r in round_.reductions], ())
 
     if round_.again is None:
         return row + results(row)
-    before = (0.0,) * len(round_.reductions)
+    before = (0.0,) * round_.count
     after = results(row + before)
     while round_.again(before, after):
         before, after = after, results(row + after)
     return row + after
 
 
-def _reduce(part: Reduction | Entry | Derived, z: Any, t: Any, row: Any, options: Any) -> float:
+def _reduce(
+    part: Reduction | Entry | Derived, z: Any, t: Any, row: Any, options: Any
+) -> tuple[float, ...]:
     if isinstance(part, Entry):
-        return float((z if part.of == "prediction" else t)[part.index])
+        return (float((z if part.of == "prediction" else t)[part.index]),)
     if isinstance(part, Derived):
-        return float(part.formula(row, *options))
+        found = part.formula(row, *options)
+        return (float(found),) if part.count is None else tuple(map(float, found))
     terms = [part.term(z[c], t[c], c, row, *options) for c in range(len(z))]
     if part.operation == "first":
-        return float(terms.index(True)) if True in terms else float(len(terms))
-    return float({"sum": sum, "max": max}[part.operation](terms))
+        return (float(terms.index(True) if True in terms else len(terms)),)
+    return (float({"sum": sum, "max": max}[part.operation](terms)),)

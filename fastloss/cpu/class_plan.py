@@ -12,6 +12,7 @@ from fastloss.axes import axes_of, without
 from fastloss.checks import as_float
 from fastloss.cpu import (
     probabilities,
+    row_fours,
     row_lanes,
     row_losses,
     softmax_flat,
@@ -173,6 +174,8 @@ def choose_family(
 ) -> Any:
     """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
     if not isinstance(spec, CrossEntropySpec):
+        if isinstance(spec, RowSpec) and spec.classes == row_fours.CLASSES and without_gaps:
+            return row_fours
         by_rows = classes >= (SHORT_BELOW_OF_FORMULAS if in_rows else LONG_FROM)
         return row_losses if by_rows or None in steps else row_lanes
     if not spec.from_logits:

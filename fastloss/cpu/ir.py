@@ -97,6 +97,16 @@ def running_sum(typingctx, a, b):
 
 
 @intrinsic
+def choose(typingctx, condition, a, b):
+    """One of two numbers of the same type, without a branch."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return a(types.boolean, a, a), codegen
+
+
+@intrinsic
 def larger(typingctx, a, b):
     """The larger of the two, `b` where `a` is nan: one instruction, also in a vector."""
 

@@ -30,6 +30,11 @@ def _read(builder, lines, line, lane, kind):
     return value
 
 
+def _write(builder, lines, line, lane, value):
+    store = builder.store(value, _place(builder, lines, line, lane, value.type))
+    store.align = 1
+
+
 @intrinsic
 def read_line(typingctx, lines, line, lane, like):
     """The number of the type of `like` that stands in line number `line`."""
@@ -45,12 +50,24 @@ def write_line(typingctx, lines, line, lane, value):
     """Write a number to line number `line`."""
 
     def codegen(context, builder, signature, args):
-        lines, line, lane, value = args
-        store = builder.store(value, _place(builder, lines, line, lane, value.type))
-        store.align = 1
+        _write(builder, *args)
         return context.get_dummy_value()
 
     return types.void(lines, line, lane, value), codegen
+
+
+@intrinsic
+def write_lines(typingctx, lines, first, lane, values, like):
+    """Write a tuple to the lines from number `first` on, each entry as the type of `like`."""
+
+    def codegen(context, builder, signature, args):
+        lines, first, lane, values, _ = args
+        for k, given in enumerate(signature.args[3]):
+            value = context.cast(builder, builder.extract_value(values, k), given, like)
+            _write(builder, lines, builder.add(first, I64(k)), lane, value)
+        return context.get_dummy_value()
+
+    return types.void(lines, first, lane, values, like), codegen
 
 
 @intrinsic

@@ -17,6 +17,7 @@ from fastloss.cpu.ir import (
     LIFT,
     at_least,
     at_most,
+    choose,
     divide,
     make_polynomial,
     make_split_exponent,
@@ -390,6 +391,11 @@ def sqrt(x):
 @overload(elementary.divide, target="cpu", jit_options=INLINE)
 def _divide(a, b):
     return lambda a, b: divide(a, b)
+
+
+@overload(elementary.choose, target="cpu", jit_options=INLINE)
+def _choose(condition, a, b):
+    return lambda condition, a, b: choose(condition, a, b)
 
 
 @overload(elementary.maximum, target="cpu", jit_options=INLINE)

@@ -16,23 +16,28 @@ import numpy as np
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk
-from fastloss.cpu.ir import (
-    IN_RECORD,
-    allocate,
-    least,
-    load_tuple,
-    release,
-    running_max,
-    running_sum,
-)
-from fastloss.cpu.lines import STEP, read_line, read_lines, write_line
+from fastloss.cpu.ir import IN_RECORD, allocate, least, load_tuple, release, running_max
+from fastloss.cpu.lines import STEP, read_line, read_lines, write_line, write_lines
 from fastloss.cpu.memory import STORAGE, load_int64
+from fastloss.cpu.row_parts import (
+    ALIVE,
+    FACTOR,
+    GOING,
+    INDEX,
+    MORE,
+    PART,
+    ROW,
+    WEIGHT,
+    WHOLE,
+    make_sum,
+    serves,
+)  # fmt: skip
 from fastloss.cpu.tiles import examples_per_tile, make_read, make_write
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, jitable
 from fastloss.labels import label_of
-from fastloss.spec import Derived, Entry, Reduction, Round, RowSpec
-from fastloss.variant import Outputs, RowVariant
+from fastloss.spec import Derived, Entry, Reduction, Round, RowSpec, count_of
+from fastloss.variant import RowVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_tile"]
 
@@ -41,12 +46,6 @@ ACROSS_EXAMPLES = True
 
 #: Classes whose terms are added in the predictions' precision, before float64.
 SUM_RUN = 32
-
-#: The lines of a tile: class index, example weight (float64), factor of the derivatives, whether
-#: the example counts, what is being added up, the same in float64, whether a repeated round goes
-#: on and whether it will; then the entries of `row` from the second on, and behind them those
-#: that a repeated round is computing.
-INDEX, WEIGHT, FACTOR, ALIVE, PART, WHOLE, GOING, MORE, ROW = range(9)
 
 
 class Tile(NamedTuple):
@@ -147,26 +146,15 @@ def _make(spec: RowSpec, variant: RowVariant) -> Callable[..., Any]:
 def _make_losses(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]) -> Any:
     """Make the function that writes a tile's losses where they are wanted; it returns the sum."""
     real = real_dtype(variant.predictions).type
-    store_real = STORAGE[real.__name__].store
     value = inline(spec.value)
     row_of = _row_reader(likes, real)
-    PER_EXAMPLE = variant.outputs.per_example
+    add_up = make_sum(variant)
 
     @jitable
     def evaluate(call, start, tile, options):
-        # The sum is a loop of its own: with a conversion to float64 in it, this stays scalar.
         for lane in range(tile.m):
             write_line(tile.lines, PART, lane, real(value(row_of(tile, lane), *options)))
-        losses = 0.0
-        for lane in range(tile.m):
-            loss = np.float64(read_line(tile.lines, PART, lane, real(0)))
-            weight = read_line(tile.lines, WEIGHT, lane, 0.0)
-            alive = read_line(tile.lines, ALIVE, lane, real(0)) != real(0)
-            loss = weight * loss if alive else 0.0
-            losses = running_sum(losses, loss)
-            if PER_EXAMPLE:
-                store_real(call.loss, start + lane, real(loss))
-        return losses
+        return add_up(call, start, tile.m, tile.lines)
 
     return evaluate
 
@@ -231,23 +219,23 @@ def _make_target(variant: RowVariant) -> Any:
     return inline(target)
 
 
-def _serves(part: Reduction | Entry | Derived, outputs: Outputs) -> bool:
-    """Return whether what a call asks for needs this entry of the row."""
-    wanted = zip(("value", "grad", "hess"), outputs[:3], strict=True)
-    return isinstance(part, Entry) or any(asked and role in part.roles for role, asked in wanted)
-
-
-def _like(part: Reduction | Entry | Derived, variant: RowVariant) -> Any:
-    """Return a number of the type of an entry of the row; None for one that is not needed."""
+def _likes(part: Reduction | Entry | Derived, variant: RowVariant) -> tuple[Any, ...]:
+    """Return numbers of the types of a part's results; None for those that are not needed."""
     real = real_dtype(variant.predictions).type
-    if not _serves(part, variant.outputs):
-        return None
-    return _index_of(real)(0) if getattr(part, "operation", "") == "first" else real(0)
+    if not serves(part, variant.outputs):
+        return (None,) * count_of(part)
+    like = _index_of(real)(0) if getattr(part, "operation", "") == "first" else real(0)
+    return (like,) * count_of(part)
+
+
+def _likes_of_round(round_: Round, variant: RowVariant) -> tuple[Any, ...]:
+    """Return the same for all results of a round."""
+    return sum([_likes(part, variant) for part in round_.reductions], ())
 
 
 def _most_repeated(spec: RowSpec) -> int:
     """Return how many results a round has that is computed again, at most."""
-    return max([len(r.reductions) for r in spec.rounds if r.again is not None], default=0)
+    return max([round_.count for round_ in spec.rounds if round_.again is not None], default=0)
 
 
 # --- rounds -----------------------------------------------------------------------------
@@ -259,7 +247,7 @@ def _make_rounds(spec: RowSpec, variant: RowVariant) -> tuple[Step, tuple[Any, .
     likes: tuple[Any, ...] = (None if variant.soft else real(0),)
     steps: list[Step] = []
     for round_ in spec.rounds:
-        results = tuple(_like(part, variant) for part in round_.reductions)
+        results = _likes_of_round(round_, variant)
         if round_.again is None:
             steps += _make_results(round_, variant, likes, ROW + len(likes))
         else:
@@ -301,15 +289,17 @@ def _make_results(
     steps: list[Step] = []
     entries: dict[str, list[tuple[int, int]]] = {"prediction": [], "target": []}
     derived: Any = None
-    for line, part in enumerate(round_.reductions, first):
-        if not _serves(part, variant.outputs):
-            continue
-        if isinstance(part, Derived):
+    line = first
+    for part in round_.reductions:
+        if not serves(part, variant.outputs):
+            pass
+        elif isinstance(part, Derived):
             derived = _beside(derived, part, line, variant)
         elif isinstance(part, Entry):
             entries[part.of].append((part.index, line))
         else:
             steps.append(_make_reduction(part, variant, likes, line))
+        line += count_of(part)
     for of, places in entries.items():
         if places:
             steps.append(_make_entries(of, places, variant))
@@ -323,8 +313,8 @@ def _make_repeated(round_: Round, variant: RowVariant, likes: tuple[Any, ...]) -
     """
     assert round_.again is not None
     real = real_dtype(variant.predictions).type
-    count = len(round_.reductions)
-    results = tuple(_like(part, variant) for part in round_.reductions)
+    results = _likes_of_round(round_, variant)
+    count = len(results)
     OLD = ROW + len(likes)
     NEW = OLD + count
     compute = _in_turn(_make_results(round_, variant, likes + results, NEW))
@@ -399,7 +389,7 @@ def _make_entries(of: str, places: list[tuple[int, int]], variant: RowVariant) -
 
 
 def _beside(others: Any, derived: Derived, line: int, variant: RowVariant) -> Any:
-    """Make the function (tile, lane, row, options) that writes a number, after `others`."""
+    """Make the function (tile, lane, row, options) that writes numbers, after `others`."""
     real = real_dtype(variant.predictions).type
     formula = inline(derived.formula)
 
@@ -408,11 +398,17 @@ def _beside(others: Any, derived: Derived, line: int, variant: RowVariant) -> An
         write_line(tile.lines, line, lane, real(formula(row, *options)))
 
     @inline
+    def several(tile, lane, row, options):
+        write_lines(tile.lines, line, lane, formula(row, *options), real(0))
+
+    write = one if derived.count is None else several
+
+    @inline
     def both(tile, lane, row, options):
         others(tile, lane, row, options)
-        one(tile, lane, row, options)
+        write(tile, lane, row, options)
 
-    return one if others is None else both
+    return write if others is None else both
 
 
 def _make_derived(write: Any, variant: RowVariant, likes: tuple[Any, ...]) -> Any:

@@ -132,7 +132,7 @@ def _make_round(round_: Round, variant: RowVariant, target: Callable[..., Any]) 
 
     again = inline(round_.again)
     real = real_dtype(variant.predictions).type
-    nothing = (real(0),) * len(round_.reductions)
+    nothing = (real(0),) * round_.count
 
     @jitable
     def repeated(x, t, y, classes, row, options):
@@ -167,7 +167,8 @@ def _make_folds(round_: Round, variant: RowVariant, target: Callable[..., Any]) 
         if isinstance(reduction, Entry):
             folds = _beside(folds, _make_entry(reduction, variant, target))
         elif isinstance(reduction, Derived):
-            folds = _beside(folds, _make_derived(reduction, variant))
+            several = reduction.count is not None
+            folds = _beside(folds, _make_derived(reduction, variant), several)
         else:
             folds = _beside(folds, _make_reduction(reduction, variant, target))
     return folds
@@ -188,8 +189,11 @@ def no_finish(parts, x, t, y, row, options):
     return ()
 
 
-def _beside(others: Fold, one: Fold) -> Fold:
-    """Add a reduction to those of its round; its part stands beside all of theirs."""
+def _beside(others: Fold, one: Fold, several: bool = False) -> Fold:
+    """Add a reduction to those of its round; its part stands beside all of theirs.
+
+    `several`: its result is a tuple of numbers.
+    """
     others_start, others_take, others_finish = others
     one_start, one_take, one_finish = one
 
@@ -209,7 +213,12 @@ def _beside(others: Fold, one: Fold) -> Fold:
         one = one_finish(parts[1], x, t, y, row, options)
         return others_finish(parts[0], x, t, y, row, options) + (one,)  # noqa: RUF005 (Numba)
 
-    return Fold(start, take, finish)
+    @inline
+    def finish_several(parts, x, t, y, row, options):
+        several = one_finish(parts[1], x, t, y, row, options)
+        return others_finish(parts[0], x, t, y, row, options) + several
+
+    return Fold(start, take, finish_several if several else finish)
 
 
 def _make_entry(entry: Entry, variant: RowVariant, target: Callable[..., Any]) -> Fold:
@@ -230,7 +239,7 @@ def _make_entry(entry: Entry, variant: RowVariant, target: Callable[..., Any]) -
 
 
 def _make_derived(derived: Derived, variant: RowVariant) -> Fold:
-    """Make the fold that computes a number made of the row."""
+    """Make the fold that computes a number made of the row, or several."""
     real = real_dtype(variant.predictions).type
     formula = inline(derived.formula)
 
@@ -238,7 +247,11 @@ def _make_derived(derived: Derived, variant: RowVariant) -> Fold:
     def of_row(parts, x, t, y, row, options):
         return real(formula(row, *options))
 
-    return Fold(no_start, no_take, of_row)
+    @inline
+    def several(parts, x, t, y, row, options):
+        return formula(row, *options)
+
+    return Fold(no_start, no_take, of_row if derived.count is None else several)
 
 
 def _make_reduction(reduction: Reduction, variant: RowVariant, target: Callable[..., Any]) -> Fold:

@@ -15,7 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic, overload
 
 from fastloss import elementary
-from fastloss.cpu.ir import F32, cast_like, divide
+from fastloss.cpu.ir import F32, cast_like, choose, divide
 
 INLINE = {"forceinline": True}
 LOG2_E = 1.4426950408889634
@@ -115,6 +115,11 @@ def _const(value, like):
 @overload(elementary.divide, target="cuda", jit_options=INLINE)
 def _divide(a, b):
     return lambda a, b: divide(a, b)
+
+
+@overload(elementary.choose, target="cuda", jit_options=INLINE)
+def _choose(condition, a, b):
+    return lambda condition, a, b: choose(condition, a, b)
 
 
 @overload(elementary.maximum, target="cuda", jit_options=INLINE)

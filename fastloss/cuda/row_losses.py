@@ -135,7 +135,8 @@ def _make_round(round_: Round, variant: RowVariant, mapping: Mapping) -> Any:
         if isinstance(reduction, Entry):
             results = _beside(results, _make_entry(reduction, variant, mapping))
         elif isinstance(reduction, Derived):
-            results = _beside(results, _make_derived(reduction, variant))
+            several = reduction.count is not None
+            results = _beside(results, _make_derived(reduction, variant), several)
         else:
             results = _beside(results, _make_reduction(reduction, variant, mapping))
     if round_.again is None:
@@ -148,7 +149,7 @@ def _make_round(round_: Round, variant: RowVariant, mapping: Mapping) -> Any:
 
     again = inline(round_.again)
     real: Any = real_dtype(variant.predictions).type
-    nothing = (real(0),) * len(round_.reductions)
+    nothing = (real(0),) * round_.count
     # Threads that exchange values must go round equally often: groups wait for each other.
     largest = group_of(mapping.threads if mapping.group > 1 else 1, real).largest
 
@@ -172,14 +173,20 @@ def no_results(call, x, t, n, lane, y, board, row, options):
     return ()
 
 
-def _beside(others: Callable[..., Any], reduction: Callable[..., Any]) -> Any:
-    """Add a reduction to those of its round."""
+def _beside(
+    others: Callable[..., Any], reduction: Callable[..., Any], several: bool = False
+) -> Any:
+    """Add a reduction to those of its round; `several`: its result is a tuple of numbers."""
 
     def results(call, x, t, n, lane, y, board, row, options):
         before = others(call, x, t, n, lane, y, board, row, options)
         return (*before, reduction(call, x, t, n, lane, y, board, row, options))
 
-    return inline(results)
+    def more_results(call, x, t, n, lane, y, board, row, options):
+        before = others(call, x, t, n, lane, y, board, row, options)
+        return before + reduction(call, x, t, n, lane, y, board, row, options)
+
+    return inline(more_results if several else results)
 
 
 # --- one reduction ----------------------------------------------------------------------
@@ -252,7 +259,7 @@ def _make_entry(entry: Entry, variant: RowVariant, mapping: Mapping) -> Any:
 
 
 def _make_derived(derived: Derived, variant: RowVariant) -> Any:
-    """Make the function that computes a number made of the row; every thread does."""
+    """Make the function that computes a number made of the row, or several; every thread does."""
     real: Any = real_dtype(variant.predictions).type
     formula = inline(derived.formula)
 
@@ -260,7 +267,11 @@ def _make_derived(derived: Derived, variant: RowVariant) -> Any:
     def of_row(call, x, t, n, lane, y, board, row, options):
         return real(formula(row, *options))
 
-    return of_row
+    @inline
+    def several(call, x, t, n, lane, y, board, row, options):
+        return formula(row, *options)
+
+    return of_row if derived.count is None else several
 
 
 def _make_reduction(reduction: Reduction, variant: RowVariant, mapping: Mapping) -> Any:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 
 from fastloss.checks import number
-from fastloss.elementary import arctan, const, divide, inline
+from fastloss.elementary import arctan, choose, const, divide, inline
 from fastloss.loss import Loss, register
 from fastloss.losses.classification import AXIS
 from fastloss.losses.describe import CLASS_ERRORS, OF_CLASSES
 from fastloss.losses.overlap import (
-    BOTH_BOXES,
-    area_slopes,
-    areas,
-    bend,
-    iou_derivatives,
-    is_x,
+    grad_of,
+    hess_of,
+    loss_of,
     measure,
     miss,
-    moves,
-    overlapping,
+    overlap_slopes,
     quotient,
-    slope,
+    rounds_of,
+    slopes,
 )
 from fastloss.spec import Option, RowSpec
 
@@ -50,38 +47,26 @@ _EDGES_DOC = """Of two equal edges each counts half, as in PyTorch. Boxes that a
 
 
 def giou_value(row, eps):
-    _, x, y, e = measure(row, eps)
-    _, union, around = areas(x, y)
+    b = measure(row, eps)
     # Boxes that overlap leave rectangles at the corners of what surrounds them.
-    wide, high = x.own_rest * y.target_rest, x.target_rest * y.own_rest
-    empty = wide + high if overlapping(x, y) else around - union
-    part, _ = quotient(empty, around + e)
-    return miss(x, y, e) + part
+    wide, high = b.x.own_rest * b.y.target_rest, b.x.target_rest * b.y.own_rest
+    empty = choose(b.meet, wide + high, b.around - b.union)
+    part, _ = quotient(empty, b.around + b.eps)
+    return miss(b) + part
 
 
-@inline
-def filled_derivatives(z, t, c, x, y, e):
-    """(first, second) derivative of union / around by a coordinate."""
-    _, union, around = areas(x, y)
-    _, d_union, d_around = area_slopes(z, t, c, x, y)
-    zero = const(0.0, z)
-    filled, per_around = quotient(union + e, around + e)
-    first = slope(d_union, filled, d_around, per_around)
-    return first, bend(zero, filled, zero, first, d_around, per_around)
+def giou_numbers(row, eps):
+    """(both boxes, (U / C, 1 / C))."""
+    b = measure(row, eps)
+    return b, quotient(b.union + b.eps, b.around + b.eps)
 
 
-def giou_grad(z, t, c, row, eps):
-    scale, x, y, e = measure(row, eps)
-    iou, _ = iou_derivatives(z, t, c, x, y, e)
-    filled, _ = filled_derivatives(z, t, c, x, y, e)
-    return -(iou + filled) * scale
-
-
-def giou_hess(z, t, c, row, eps):
-    scale, x, y, e = measure(row, eps)
-    _, iou = iou_derivatives(z, t, c, x, y, e)
-    _, filled = filled_derivatives(z, t, c, x, y, e)
-    return -(iou + filled) * scale * scale
+def giou_derivatives(side, on_x, b, fill):
+    filled, per_around = fill
+    zero = const(0.0, filled)
+    iou, iou_2 = overlap_slopes(side, b)
+    fill_1, fill_2 = slopes(filled, per_around, side.union, side.around, zero, zero)
+    return -iou - fill_1, -iou_2 - fill_2
 
 
 giou = register(
@@ -91,10 +76,10 @@ giou = register(
             OPTIONS,
             indices=False,
             classes=4,
-            rounds=(BOTH_BOXES,),
-            value=giou_value,
-            grad=giou_grad,
-            hess=giou_hess,
+            rounds=rounds_of(giou_value, giou_numbers, giou_derivatives),
+            value=loss_of,
+            grad=grad_of,
+            hess=hess_of,
         ),
         rf"""
         Generalised IoU loss of two boxes, from 0 to 2.
@@ -144,57 +129,36 @@ giou = register(
 
 
 @inline
-def apart(row, scale):
-    """From the target's centre to the prediction's, on x and on y."""
+def distance(row, b):
+    """(from the target's centre to the prediction's on x, on y, (d^2 / c^2, 1 / c^2))."""
     _, _, px1, py1, px2, py2, tx1, ty1, tx2, ty2 = row
-    half = const(0.5, scale) * scale
-    return ((px1 - tx1) + (px2 - tx2)) * half, ((py1 - ty1) + (py2 - ty2)) * half
-
-
-@inline
-def distance(row, scale, x, y, e):
-    """(the squared distance of the centres by the squared diagonal, 1 / the latter)."""
-    dx, dy = apart(row, scale)
-    return quotient(dx * dx + dy * dy, x.around * x.around + y.around * y.around + e)
-
-
-@inline
-def distance_derivatives(z, t, c, row, scale, x, y, e):
-    """(first, second) derivative of `distance` by a coordinate."""
-    far, per_diagonal = distance(row, scale, x, y, e)
-    dx, dy = apart(row, scale)
-    _, _, around = moves(z, t, c)
-    two = const(2.0, z)
-    d_diagonal = two * around * (x.around if is_x(c) else y.around)
-    first = slope(dx if is_x(c) else dy, far, d_diagonal, per_diagonal)
-    second = bend(const(0.5, z), far, two * around * around, first, d_diagonal, per_diagonal)
-    return first, second
+    half = const(0.5, b.scale) * b.scale
+    dx, dy = ((px1 - tx1) + (px2 - tx2)) * half, ((py1 - ty1) + (py2 - ty2)) * half
+    diagonal = b.x.around * b.x.around + b.y.around * b.y.around
+    return dx, dy, quotient(dx * dx + dy * dy, diagonal + b.eps)
 
 
 def diou_value(row, eps):
-    scale, x, y, e = measure(row, eps)
-    far, _ = distance(row, scale, x, y, e)
-    return miss(x, y, e) + far
+    b = measure(row, eps)
+    return miss(b) + distance(row, b)[2][0]
+
+
+def diou_numbers(row, eps):
+    """(both boxes, their `distance`)."""
+    b = measure(row, eps)
+    return b, distance(row, b)
 
 
 @inline
-def diou_derivatives(z, t, c, row, scale, x, y, e):
-    """(first, second) derivative, the unit still in them."""
-    iou, iou_2 = iou_derivatives(z, t, c, x, y, e)
-    far, far_2 = distance_derivatives(z, t, c, row, scale, x, y, e)
-    return far - iou, far_2 - iou_2
-
-
-def diou_grad(z, t, c, row, eps):
-    scale, x, y, e = measure(row, eps)
-    first, _ = diou_derivatives(z, t, c, row, scale, x, y, e)
-    return first * scale
-
-
-def diou_hess(z, t, c, row, eps):
-    scale, x, y, e = measure(row, eps)
-    _, second = diou_derivatives(z, t, c, row, scale, x, y, e)
-    return second * scale * scale
+def diou_derivatives(side, on_x, b, apart):
+    dx, dy, (far, per_diagonal) = apart
+    half, two = const(0.5, far), const(2.0, far)
+    d_diagonal = two * side.outer * (b.x.around if on_x else b.y.around)
+    far_1, far_2 = slopes(
+        far, per_diagonal, dx if on_x else dy, d_diagonal, half, two * side.outer * side.outer
+    )
+    iou, iou_2 = overlap_slopes(side, b)
+    return far_1 - iou, far_2 - iou_2
 
 
 diou = register(
@@ -204,10 +168,10 @@ diou = register(
             OPTIONS,
             indices=False,
             classes=4,
-            rounds=(BOTH_BOXES,),
-            value=diou_value,
-            grad=diou_grad,
-            hess=diou_hess,
+            rounds=rounds_of(diou_value, diou_numbers, diou_derivatives),
+            value=loss_of,
+            grad=grad_of,
+            hess=hess_of,
         ),
         rf"""
         Distance IoU loss of two boxes, from 0 to 2.
@@ -262,57 +226,50 @@ PER_ANGLE = 4.0 / math.pi**2
 def angle(a, b):
     """The angle of the vector (a, b), 0 for that of length 0."""
     zero, tangent = const(0.0, b), divide(b, abs(a))
-    found = arctan(tangent if b != zero else b)
-    half_turn = const(-math.pi, b) if b < zero else const(math.pi, b)
-    return half_turn - found if a < zero else found
+    found = arctan(choose(b != zero, tangent, b))
+    half_turn = choose(b < zero, const(-math.pi, b), const(math.pi, b))
+    return choose(a < zero, half_turn - found, found)
 
 
 @inline
-def shape_loss(x, y, e, eps):
+def shape_loss(b, eps):
     """(alpha, v, the difference of the angles); without a difference alpha is 0."""
-    dot = y.target * y.own + x.target * x.own
-    gap = angle(dot, x.target * y.own - x.own * y.target)
+    dot = b.y.target * b.y.own + b.x.target * b.x.own
+    gap = angle(dot, b.x.target * b.y.own - b.x.own * b.y.target)
     v = const(PER_ANGLE, gap) * gap * gap
-    alpha = divide(v, miss(x, y, e) + v + eps)
-    return (alpha if v != const(0.0, v) else v), v, gap
+    alpha = divide(v, miss(b) + v + eps)
+    return choose(v != const(0.0, v), alpha, v), v, gap
 
 
 @inline
-def angle_derivatives(z, c, x, y):
+def angle_slopes(side, on_x, b):
     """(first, second) derivative of the prediction's angle; a point has none."""
-    zero, one, two = const(0.0, z), const(1.0, z), const(2.0, z)
-    sign = -one if c < 2 else one
-    turn = sign if is_x(c) else -sign
-    along, across = (x.own if is_x(c) else y.own), (y.own if is_x(c) else x.own)
-    per_square = divide(one, x.own * x.own + y.own * y.own)
-    per_square = per_square if per_square * zero == zero else zero  # infinite for a point
-    first = turn * across * per_square
-    return first, -two * sign * along * first * per_square
+    zero, two = const(0.0, b.scale), const(2.0, b.scale)
+    along, across = (b.x.own, b.y.own) if on_x else (b.y.own, -b.x.own)
+    _, per_square = quotient(zero, along * along + across * across)
+    per_square = choose(per_square * zero == zero, per_square, zero)  # infinite for a point
+    first = side.own * across * per_square
+    return first, -two * side.own * along * first * per_square
 
 
 def ciou_value(row, eps):
-    scale, x, y, e = measure(row, eps)
-    far, _ = distance(row, scale, x, y, e)
-    alpha, v, _ = shape_loss(x, y, e, eps)
-    return miss(x, y, e) + far + alpha * v
+    b = measure(row, eps)
+    alpha, v, _ = shape_loss(b, eps)
+    return miss(b) + distance(row, b)[2][0] + alpha * v
 
 
-def ciou_grad(z, t, c, row, eps):
-    scale, x, y, e = measure(row, eps)
-    alpha, _, gap = shape_loss(x, y, e, eps)
-    first, _ = angle_derivatives(z, c, x, y)
-    of_shape = const(-2.0 * PER_ANGLE, z) * alpha * gap * first
-    of_rest, _ = diou_derivatives(z, t, c, row, scale, x, y, e)
-    return (of_rest + of_shape) * scale
+def ciou_numbers(row, eps):
+    """(both boxes, their `distance`, the `shape_loss`)."""
+    b = measure(row, eps)
+    return b, distance(row, b), shape_loss(b, eps)
 
 
-def ciou_hess(z, t, c, row, eps):
-    scale, x, y, e = measure(row, eps)
-    alpha, _, gap = shape_loss(x, y, e, eps)
-    first, second = angle_derivatives(z, c, x, y)
-    of_shape = const(2.0 * PER_ANGLE, z) * alpha * (first * first - gap * second)
-    _, of_rest = diou_derivatives(z, t, c, row, scale, x, y, e)
-    return (of_rest + of_shape) * scale * scale
+def ciou_derivatives(side, on_x, b, apart, shape):
+    alpha, _, gap = shape
+    factor = const(2.0 * PER_ANGLE, gap) * alpha
+    angle, angle_2 = angle_slopes(side, on_x, b)
+    rest, rest_2 = diou_derivatives(side, on_x, b, apart)
+    return rest - factor * gap * angle, rest_2 + factor * (angle * angle - gap * angle_2)
 
 
 ciou = register(
@@ -322,10 +279,10 @@ ciou = register(
             OPTIONS,
             indices=False,
             classes=4,
-            rounds=(BOTH_BOXES,),
-            value=ciou_value,
-            grad=ciou_grad,
-            hess=ciou_hess,
+            rounds=rounds_of(ciou_value, ciou_numbers, ciou_derivatives),
+            value=loss_of,
+            grad=grad_of,
+            hess=hess_of,
         ),
         rf"""
         Complete IoU loss of two boxes: overlap, distance and shape.

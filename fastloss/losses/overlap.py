@@ -1,14 +1,17 @@
-"""What two boxes (x1, y1, x2, y2) share and cover, and how it changes as an edge moves."""
+"""What two boxes (x1, y1, x2, y2) share and cover, and how it changes as an edge moves.
+
+What belongs to both boxes is computed once, for the derivatives by all four coordinates.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
 
-from fastloss.elementary import const, divide, inline, sqrt
-from fastloss.spec import Entry, Round
+from fastloss.elementary import choose, const, divide, inline, sqrt
+from fastloss.spec import Derived, Entry, Formula, Round
 
-#: Makes `row` of a loss: (4, 0, the prediction's four coordinates, the target's).
+#: Makes the row (4, 0, the prediction's four coordinates, the target's).
 BOTH_BOXES = Round(
     (
         *(Entry("prediction", side) for side in range(4)),
@@ -52,80 +55,52 @@ def in_unit(extents, scale):
     )  # fmt: skip
 
 
+class Boxes(NamedTuple):
+    """Two boxes, measured in their unit."""
+
+    scale: float
+    """1 / unit; nan if the target is no box."""
+    x: Extents
+    y: Extents
+    eps: float
+    meet: bool
+    """Whether they share an area."""
+    wide: float
+    high: float
+    """The prediction's extents as factors of its area, which is negative also where both are."""
+    shared: float
+    union: float
+    around: float
+    """Areas: of what both share, of their union, of what surrounds them."""
+
+
 @inline
 def measure(row, eps):
-    """(1 / unit, extents by it on x, and on y, eps by its square)."""
     _, _, px1, py1, px2, py2, tx1, ty1, tx2, ty2 = row
     x, y = on_axis(px1, px2, tx1, tx2), on_axis(py1, py2, ty1, ty2)
     # A sum: whatever is nan or infinite shows in it.
     unit = abs(x.own) + x.around + abs(y.own) + y.around + sqrt(eps)
-    scale = divide(const(1.0, unit), unit)
-    is_box = (x.target >= const(0.0, unit)) & (y.target >= const(0.0, unit))
-    scale = scale if is_box else const(math.nan, unit)
-    return scale, in_unit(x, scale), in_unit(y, scale), eps * scale * scale
+    zero, one = const(0.0, unit), const(1.0, unit)
+    is_box = (x.target >= zero) & (y.target >= zero)
+    scale = choose(is_box, divide(one, unit), const(math.nan, unit))
+    x, y = in_unit(x, scale), in_unit(y, scale)
+    # One comparison: what hangs on two of them, LLVM would compute for each formula anew.
+    meet = choose(x.shared < y.shared, x.shared, y.shared) > zero
+    inverted = (x.own < zero) & (y.own < zero)
+    wide, high = choose(inverted, -x.own, x.own), choose(inverted, -y.own, y.own)
+    shared = choose(meet, x.shared * y.shared, zero)
+    union = wide * y.own + x.target * y.target - shared
+    around = x.around * y.around
+    return Boxes(scale, x, y, eps * scale * scale, meet, wide, high, shared, union, around)
 
 
 @inline
-def overlapping(x, y):
-    return (x.shared > const(0.0, x.shared)) & (y.shared > const(0.0, y.shared))
-
-
-@inline
-def inside_out(x, y):
-    """-1 where both sides of the prediction are inverted: its area is negative all the same."""
-    zero, one = const(0.0, x.own), const(1.0, x.own)
-    return -one if (x.own < zero) & (y.own < zero) else one
-
-
-@inline
-def areas(x, y):
-    """(of what both share, of their union, of what surrounds them)."""
-    shared = x.shared * y.shared if overlapping(x, y) else const(0.0, x.shared)
-    both = inside_out(x, y) * x.own * y.own + x.target * y.target
-    return shared, both - shared, x.around * y.around
-
-
-@inline
-def miss(x, y, e):
+def miss(b):
     """1 - IoU, of terms that are not negative: boxes that almost agree keep their digits."""
-    _, union, _ = areas(x, y)
-    of_p = x.own_rest * y.own + x.shared * y.own_rest
-    of_t = x.target_rest * y.target + x.shared * y.target_rest
-    part, _ = quotient(of_p + of_t + e, union + e)
-    return part if overlapping(x, y) else const(1.0, part)
-
-
-# --- along one coordinate ---------------------------------------------------------------
-
-
-@inline
-def is_x(c):
-    return (c == 0) | (c == 2)
-
-
-@inline
-def moves(z, t, c):
-    """Derivatives by a coordinate of the extents on its axis: (prediction's, shared, around).
-
-    Of two equal edges each one counts half.
-    """
-    zero, half, one = const(0.0, z), const(0.5, z), const(1.0, z)
-    sign = -one if c < 2 else one
-    inner = one if sign * z < sign * t else zero
-    inner = half if z == t else inner
-    return sign, sign * inner, sign * (one - inner)
-
-
-@inline
-def area_slopes(z, t, c, x, y):
-    """Derivatives of `areas` by a coordinate."""
-    own, shared, around = moves(z, t, c)
-    x_moves = is_x(c)
-    across_shared = y.shared if x_moves else x.shared
-    across_shared = across_shared if overlapping(x, y) else const(0.0, z)
-    d_shared = shared * across_shared
-    d_own = inside_out(x, y) * own * (y.own if x_moves else x.own)
-    return d_shared, d_own - d_shared, around * (y.around if x_moves else x.around)
+    of_p = b.x.own_rest * b.y.own + b.x.shared * b.y.own_rest
+    of_t = b.x.target_rest * b.y.target + b.x.shared * b.y.target_rest
+    part, _ = quotient(of_p + of_t + b.eps, b.union + b.eps)
+    return choose(b.meet, part, const(1.0, part))
 
 
 # --- quotients --------------------------------------------------------------------------
@@ -133,31 +108,96 @@ def area_slopes(z, t, c, x, y):
 
 @inline
 def quotient(n, d):
-    """(n / d, 1 / d): one division for it and its derivatives."""
+    """(q, 1 / d) of q = n / d: one division for it and its derivatives."""
     per_d = divide(const(1.0, d), d)
     return n * per_d, per_d
 
 
 @inline
-def slope(n1, q, d1, per_d):
-    """The derivative of q = n / d, where n1 and d1 are those of n and d."""
-    return (n1 - q * d1) * per_d
+def slopes(q, per_d, n1, d1, n2, d2):
+    """(first, second) derivative of q = n / d by those of n and d."""
+    first = (n1 - q * d1) * per_d
+    return first, (n2 - q * d2 - const(2.0, q) * first * d1) * per_d
+
+
+# --- along one coordinate ---------------------------------------------------------------
+
+
+class Side(NamedTuple):
+    """Derivatives by one coordinate of the prediction."""
+
+    own: float
+    """That of the prediction's extent, -1 or 1."""
+    outer: float
+    """That of the extent of what surrounds both."""
+    shared: float
+    union: float
+    around: float
+    """Those of the areas."""
 
 
 @inline
-def bend(n2, q, d2, q1, d1, per_d):
-    """The second derivative of q = n / d, whose first is q1."""
-    return (n2 - q * d2 - const(2.0, q) * q1 * d1) * per_d
+def move(z, t, sign, on_x, b):
+    """The `Side` at z, where the target's is at t. Of two equal edges each one counts half."""
+    zero, half, one = const(0.0, z), const(0.5, z), const(1.0, z)
+    inner = one if sign * z < sign * t else zero
+    inner = half if z == t else inner
+    outer = sign * (one - inner)
+    across = b.y if on_x else b.x
+    shared = sign * inner * choose(b.meet, across.shared, zero)
+    own = sign * (b.high if on_x else b.wide)
+    return Side(sign, outer, shared, own - shared, outer * across.around)
 
 
 @inline
-def iou_derivatives(z, t, c, x, y, e):
-    """(first, second) derivative of the IoU by a coordinate."""
-    shared, union, _ = areas(x, y)
-    d_shared, d_union, _ = area_slopes(z, t, c, x, y)
-    zero = const(0.0, z)
-    iou, per_union = quotient(shared, union + e)
-    first = slope(d_shared, iou, d_union, per_union)
-    second = bend(zero, iou, zero, first, d_union, per_union)
-    meet = overlapping(x, y)
-    return (first if meet else zero), (second if meet else zero)
+def overlap_slopes(side, b):
+    """(first, second) derivative of the IoU; 0 where nothing is shared, of whatever union."""
+    zero = const(0.0, b.shared)
+    _, per_union = quotient(zero, b.union + b.eps)
+    per_union = choose(b.meet, per_union, zero)
+    return slopes(b.shared * per_union, per_union, side.shared, side.union, zero, zero)
+
+
+# --- the row of a loss ------------------------------------------------------------------
+# After the coordinates, from number 10 on: the loss, four first derivatives, four second ones.
+
+
+def rounds_of(value: Formula, numbers: Formula, derivatives: Formula) -> tuple[Round, ...]:
+    """Return the rounds of the loss value(row, eps).
+
+    numbers(row, eps) are what the derivatives share, the `Boxes` first, and
+    derivatives(side, on_x, *numbers) the first and second by a coordinate, in the unit.
+    """
+    first = Derived(_of_sides(numbers, derivatives, 0), ("grad",), count=4)
+    second = Derived(_of_sides(numbers, derivatives, 1), ("hess",), count=4)
+    return BOTH_BOXES, Round((Derived(value, ("value",)), first, second))
+
+
+def _of_sides(numbers: Formula, derivatives: Formula, order: int) -> Formula:
+    """Make the formula of the first (0) or second (1) derivatives by all coordinates."""
+    numbers, derivatives = inline(numbers), inline(derivatives)
+
+    def of_sides(row, eps):
+        _, _, px1, py1, px2, py2, tx1, ty1, tx2, ty2 = row
+        found = numbers(row, eps)
+        b, low, high = found[0], const(-1.0, px1), const(1.0, px1)
+        x1 = derivatives(move(px1, tx1, low, True, b), True, *found)
+        y1 = derivatives(move(py1, ty1, low, False, b), False, *found)
+        x2 = derivatives(move(px2, tx2, high, True, b), True, *found)
+        y2 = derivatives(move(py2, ty2, high, False, b), False, *found)
+        per = b.scale * b.scale if order else b.scale
+        return x1[order] * per, y1[order] * per, x2[order] * per, y2[order] * per
+
+    return of_sides
+
+
+def loss_of(row, eps):
+    return row[10]
+
+
+def grad_of(z, t, c, row, eps):
+    return choose(c < 2, choose(c < 1, row[11], row[12]), choose(c < 3, row[13], row[14]))
+
+
+def hess_of(z, t, c, row, eps):
+    return choose(c < 2, choose(c < 1, row[15], row[16]), choose(c < 3, row[17], row[18]))
