@@ -12,9 +12,6 @@ from fastloss.cuda.plans import (
     address,
     address_or_null,
     blocks_for,
-    itemsize_of,
-    number_code,
-    on_device,
     scratch,
 )
 from fastloss.cuda.products import ProductCall, product_kernel, tiles
@@ -48,9 +45,7 @@ class SimilarityPlan(CudaPlan):
         #: Of the embeddings and the gradient: the steps to the next one, and to the next entry.
         self.steps = [(strides[0], strides[1]) for strides in (p.strides, new)]
         self.label_step = t.strides[0]
-        weight, _ = on_device(operands.sample_weight)
-        self.weight_layout = self.broadcast_layout(weight)
-        self.upstream_layout = self.broadcast_layout(operands.grad_output)
+        self.lay_out_weights(operands)
         self.rows = max(1, min(n, BLOCK // max(n, 1)))
         # What anchors weigh is known once their positives are counted; each leaves its loss.
         self.weight_blocks, self.blocks = blocks_for(n, 1), n
@@ -116,18 +111,15 @@ class SimilarityPlan(CudaPlan):
     ) -> SimilarityCall:  # fmt: skip
         """Return the arguments of the kernels; `room` is where their scratch memory begins."""
         of_x, of_g = self.steps
-        t, u = operands.targets, operands.grad_output
-        w, w_number = on_device(operands.sample_weight)
+        t = operands.targets
         summed = self.want.loss and not self.per_example
         lives, positives, units, lengths, z, turned = accumulate(self.rooms[:-1], initial=room)
         return SimilarityCall(
             self.examples, self.entries, address(operands.predictions), *of_x,
             address(t), self.label_step, t.itemsize,
-            address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
-            address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
-            upstream, self.divisor_of(w_number), memory, self.weight_blocks,
             address_or_null(loss) if self.per_example else 0,
             memory + 8 * self.weight_blocks if summed else 0,
             address_or_null(grad), *of_g,
             lives, positives, units, lengths, z, turned, 0, 0,
+            *self.weights(operands, upstream, memory),
         )  # fmt: skip
