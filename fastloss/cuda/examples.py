@@ -15,11 +15,14 @@ import numpy as np
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import THREADS, adder
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
-from fastloss.cuda.memory import load_index, number_at, offset_of, store_float64
+from fastloss.cuda.memory import STORAGE, load_index, number_at, offset_of, store_float64
 from fastloss.cuda.primitives import block_count, block_number, cuda, thread_number
 from fastloss.cuda.refusal import make_refuse
+from fastloss.cuda.variant import ClassVariant
 from fastloss.cuda.weights import weights_of, with_weights
+from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline
+from fastloss.losses.softmax import class_target
 
 #: In the place of the size of a class index: the targets are probabilities.
 NOT_INDICES = 0
@@ -135,6 +138,25 @@ def examples_of(plain: bool) -> Examples:
         return y, call.keep if plain else call.keep * weight_of_class(call, y), weight
 
     return Examples(weight_of, upstream_of, index_of, target_of, offset)
+
+
+@functools.cache
+def targets_of(variant: ClassVariant) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the functions that find the soft target of a class, and with it the mass on it."""
+    load = STORAGE[variant.targets].load
+    real: Any = real_dtype(variant.predictions).type
+    SOFT, CLASS_WEIGHT = variant.soft, variant.class_weight
+
+    @inline
+    def soft_target(call, t, c):
+        return real(load(t + c * call.t_step)) if SOFT else real(0)
+
+    @inline
+    def mass_on(call, y, c):
+        weight = real(weight_of_class(call, c)) if CLASS_WEIGHT else real(1)
+        return class_target(y, weight, real(call.keep), real(call.spread))
+
+    return soft_target, mass_on
 
 
 @functools.cache

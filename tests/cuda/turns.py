@@ -43,25 +43,26 @@ class Worker(simulator.BlockThread):
             raise RuntimeError("another thread of the block failed")
 
 
+WORKERS = []
+FORWARD = itertools.cycle([True, False])
+
+
 class Block(simulator.BlockManager):
     """A block of threads that take turns."""
-
-    workers = []
-    forward = itertools.cycle([True, False])
 
     def run(self, number, *arguments):
         self.kernel = lambda: self._f(*arguments)
         places = [point[::-1] for point in np.ndindex(*self._block_dim[::-1])]
-        while len(self.workers) < len(places):
-            self.workers.append(Worker())
-        threads = self.workers[: len(places)]
+        while len(WORKERS) < len(places):
+            WORKERS.append(Worker())
+        threads = WORKERS[: len(places)]
         for k, (thread, place) in enumerate(zip(threads, places, strict=True)):
             thread.begin(self, k, number, place)
         self.failed = None
         self.done = threading.Lock()
         self.done.acquire()
         # The next one to go is the last of `going`; who has come to the barrier waits.
-        self.going = threads[::-1] if next(self.forward) else threads
+        self.going = threads[::-1] if next(FORWARD) else threads
         self.waiting = []
         self.going.pop().turn.release()
         self.done.acquire()
