@@ -20,6 +20,10 @@ settings.register_profile("local", max_examples=60, **_COMMON)
 settings.register_profile("ci", max_examples=60, derandomize=True, **_COMMON)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
+# Compiling allocates objects by the million: to look for cycles among them each few hundred, as
+# Python does by default, takes a tenth of the time.
+gc.set_threshold(50_000, 20, 100)
+
 
 @pytest.fixture
 def rng():
