@@ -29,7 +29,7 @@ from fastloss.dtypes import EPS, real_dtype
 from fastloss.elementary import inline, jitable
 from fastloss.fingerprint import fingerprint
 from fastloss.labels import label_of
-from fastloss.spec import Domain, PointwiseSpec, everything
+from fastloss.spec import Domain, Formula, PointwiseSpec, everything
 from fastloss.variant import PointwiseVariant
 
 TILE = 512
@@ -75,25 +75,36 @@ read_call = make_read_record("read_call", __name__, PointwiseCall, ARRAYS)
 # --- before anything is written ---------------------------------------------------------
 
 
-@functools.cache
 def prepare_kernel(domain: Domain | None, variant: PointwiseVariant) -> Kernel | None:
-    """Return the kernel that sums the weights and looks for values outside the domain."""
-    if domain is None and not variant.weighted:
-        return None
-    digest = fingerprint(domain.valid if domain else None)
-    label = label_of(domain.valid if domain else None, variant)
-    return Kernel(functools.partial(_make_prepare, domain, variant), label, digest)
+    """Return the kernel that sums the weights and looks for values outside the domain.
+
+    It knows nothing of the loss: one serves all of them, whatever they return.
+    """
+    if domain is not None:
+        return _prepare_kernel(domain.valid, variant.predictions, variant.targets, variant.weighted)
+    real = real_dtype(variant.predictions).name
+    return _prepare_kernel(None, real, real, True) if variant.weighted else None
 
 
-def _make_prepare(domain: Domain | None, variant: PointwiseVariant) -> Callable[..., Any]:
-    valid = inline(domain.valid if domain else everything)
-    p_size, load_p, *_ = STORAGE[variant.predictions]
-    t_size, load_t, *_ = STORAGE[variant.targets]
-    real = real_dtype(variant.predictions).type
+@functools.cache
+def _prepare_kernel(
+    valid: Formula | None, predictions: str, targets: str, weighted: bool
+) -> Kernel:  # fmt: skip
+    make = functools.partial(_make_prepare, valid, predictions, targets, weighted)
+    return Kernel(make, label_of(valid, predictions, targets, weighted), fingerprint(valid))
+
+
+def _make_prepare(
+    domain: Formula | None, predictions: str, targets: str, weighted: bool
+) -> Callable[..., Any]:
+    valid = inline(domain or everything)
+    p_size, load_p, *_ = STORAGE[predictions]
+    t_size, load_t, *_ = STORAGE[targets]
+    real = real_dtype(predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
-    tolerance = 4.0 * EPS[variant.predictions]
+    tolerance = 4.0 * EPS[predictions]
     p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
-    CHECKED, WEIGHTED = domain is not None, variant.weighted
+    CHECKED, WEIGHTED = domain is not None, weighted
 
     @jitable
     def first_invalid(p, t, n):

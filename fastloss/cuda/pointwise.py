@@ -88,19 +88,19 @@ def _make_scan() -> Any:
 
 
 @functools.cache
-def refuse_kernel(domain: Domain, variant: PointwiseVariant) -> Kernel:
+def refuse_kernel(domain: Domain, predictions: str, targets: str) -> Kernel:
     """Return the kernel that looks for the first element outside the domain."""
-    label = label_of(domain.valid, variant.predictions, variant.targets)
-    make = functools.partial(_make_refuse, domain, variant)
+    label = label_of(domain.valid, predictions, targets)
+    make = functools.partial(_make_refuse, domain, predictions, targets)
     return Kernel(make, PointwiseCall, ADD_THREADS, label, fingerprint(domain.valid))
 
 
-def _make_refuse(domain: Domain, variant: PointwiseVariant) -> Any:
+def _make_refuse(domain: Domain, predictions: str, targets: str) -> Any:
     valid = inline(domain.valid)
-    p_size, load_p, *_ = STORAGE[variant.predictions]
-    t_size, load_t, *_ = STORAGE[variant.targets]
-    real: Any = real_dtype(variant.predictions).type
-    tolerance = 4.0 * EPS[variant.predictions]
+    p_size, load_p, *_ = STORAGE[predictions]
+    t_size, load_t, *_ = STORAGE[targets]
+    real: Any = real_dtype(predictions).type
+    tolerance = 4.0 * EPS[predictions]
 
     @inline
     def is_bad(call, i):

@@ -141,7 +141,7 @@ class PointwisePlan(CudaPlan):
         """Raise for the first element outside the domain; waits for the device."""
         domain = self.spec.domain
         assert domain is not None
-        kernel = refuse_kernel(domain, self.variant)
+        kernel = refuse_kernel(domain, self.variant.predictions, self.variant.targets)
         bad = self.first_refused(place, kernel, record, self.size)
         if bad == NO_EXAMPLE:
             return
