@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin/python
 SPHINX := $(RUN) -m sphinx --quiet --nitpicky --fail-on-warning --keep-going -d build/docs/trees
 ENVIRONMENT := PYTHON="$(PYTHON)" sh tools/environment.sh "$(VENV)"
 
-.PHONY: help demo docs test test-gpu lint bench bench-gpu report clean
+.PHONY: help environment demo docs test test-gpu lint bench bench-gpu report clean
 
 help:
 	@echo "make demo    train four small networks on handwritten digits, draw build/demo.png"
@@ -21,6 +21,11 @@ help:
 	@echo "make clean   remove the environment and everything built"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter (3.10 or newer)."
+
+# All that `.ci/run` needs, before parts of it run at the same time.
+environment:
+	@$(ENVIRONMENT) test
+	@$(ENVIRONMENT) docs
 
 demo:
 	@$(ENVIRONMENT) demo

@@ -69,6 +69,11 @@ def one_step(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) ->
     return merged[0][1] if len(merged) == 1 else None
 
 
+def strides_of(array: Array) -> tuple[int, ...]:
+    """Return the strides; in C order where there are no elements, for which NumPy has zeros."""
+    return array.strides if array.size else c_strides(array.shape, array.itemsize)
+
+
 def layout_record(
     shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int
 ) -> np.ndarray[Any, Any] | None:

@@ -45,9 +45,11 @@ def grad_of(loss, predictions, targets, **call):
     return loss.value_and_grad(predictions, targets, **call)[1]
 
 
-def check(case: Case, predictions, targets, *, grad_output=None, ulps=4, **call):
-    """value_and_grad against the oracle; inputs unwritten."""
-    expected = truth(
+def check(
+    case: Case, predictions, targets, *, grad_output=None, ulps=4, expected=None, **call
+):  # fmt: skip
+    """value_and_grad against the oracle, or its answer where that is known; inputs unwritten."""
+    expected = expected or truth(
         case, predictions, targets, grad_output=1.0 if grad_output is None else grad_output, **call
     )
     upstream = {} if grad_output is None else {"grad_output": grad_output}
@@ -57,9 +59,11 @@ def check(case: Case, predictions, targets, *, grad_output=None, ulps=4, **call)
     check_grad(grad, expected, predictions.dtype, ulps)
 
 
-def check_hess(case: Case, predictions, targets, *, grad_output=None, ulps=4, **call):
-    """grad_and_hess against the oracle; inputs unwritten."""
-    expected = truth(
+def check_hess(
+    case: Case, predictions, targets, *, grad_output=None, ulps=4, expected=None, **call
+):  # fmt: skip
+    """grad_and_hess against the oracle, or its answer where that is known; inputs unwritten."""
+    expected = expected or truth(
         case, predictions, targets, grad_output=1.0 if grad_output is None else grad_output, **call
     )
     upstream = {} if grad_output is None else {"grad_output": grad_output}

@@ -24,7 +24,7 @@ from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
 from fastloss.dtypes import FLOATS, name_of
-from fastloss.layouts import layout_record, one_step, permuted, walk_of
+from fastloss.layouts import layout_record, one_step, permuted, strides_of, walk_of
 from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpec
 from fastloss.variant import class_variant, row_variant
@@ -76,7 +76,7 @@ class ClassPlan(CpuPlan):
         # Where no array is given for a gradient, it will be a new one in the order of p.
         new = (p.shape, self.new_strides(), p.itemsize)
         wholes = [
-            (a.shape, a.strides, a.itemsize) if a is not None else new
+            new if a is None else (a.shape, strides_of(a), a.itemsize)
             for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
         ]
         # All arrays walk a row alike: as it lies in the predictions' memory.

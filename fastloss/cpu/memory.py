@@ -52,14 +52,9 @@ peek_float16 = _load("peek_float16", types.float32, ir.I16, half.decode_float16,
 peek_bfloat16 = _load("peek_bfloat16", types.float32, ir.I16, half.decode_bfloat16, **_BOTH)
 peek_int64 = _load("peek_int64", types.int64, ir.I64, **_BOTH)
 peek_int32 = _load("peek_int32", types.int32, ir.I32, **_BOTH)
-peek_int16 = _load("peek_int16", types.int16, ir.I16, **_BOTH)
-peek_int8 = _load("peek_int8", types.int8, ir.I8, **_BOTH)
 poke_float64 = _store("poke_float64", types.float64, **_BOTH)
 poke_float32 = _store("poke_float32", types.float32, **_BOTH)
 poke_int64 = _store("poke_int64", types.int64, **_BOTH)
-poke_int32 = _store("poke_int32", types.int32, **_BOTH)
-poke_int16 = _store("poke_int16", types.int16, **_BOTH)
-poke_int8 = _store("poke_int8", types.int8, **_BOTH)
 
 
 class Storage(NamedTuple):
@@ -81,10 +76,10 @@ STORAGE = {
     "float32": Storage(4, load_float32, store_float32, peek_float32, poke_float32),
     "float16": Storage(2, load_float16, store_float16, peek_float16),
     "bfloat16": Storage(2, load_bfloat16, store_bfloat16, peek_bfloat16),
-    "int8": Storage(1, load_int8, None, peek_int8, poke_int8),
-    "int16": Storage(2, load_int16, None, peek_int16, poke_int16),
-    "int32": Storage(4, load_int32, None, peek_int32, poke_int32),
-    "int64": Storage(8, load_int64, None, peek_int64, poke_int64),
+    "int8": Storage(1, load_int8),
+    "int16": Storage(2, load_int16),
+    "int32": Storage(4, load_int32),
+    "int64": Storage(8, load_int64),
     "uint8": Storage(1, load_uint8),
     "uint16": Storage(2, load_uint16),
     "uint32": Storage(4, load_uint32),

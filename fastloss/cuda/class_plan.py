@@ -14,7 +14,6 @@ from fastloss.axes import axes_of, without
 from fastloss.cuda import probabilities, row_losses, softmax_rows, softmax_split, softmax_tiles
 from fastloss.cuda.driver import THREADS
 from fastloss.cuda.examples import (
-    NO_EXAMPLE,
     NOT_INDICES,
     ClassCall,
     refuse_kernel,
@@ -31,6 +30,7 @@ from fastloss.cuda.plans import (
     scratch,
 )
 from fastloss.cuda.primitives import LARGE, WARP, WIDE
+from fastloss.cuda.refusal import NO_EXAMPLE
 from fastloss.cuda.variant import Mapping
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.layouts import collapse, one_step, permuted, record_of_dimensions, walk_of
@@ -83,8 +83,7 @@ class ClassPlan(CudaPlan):
         ]
         if not soft:
             self.layouts[1] = self.layout(t.shape, t.strides, t.itemsize)
-        self.weight_layout = self.broadcast_layout(on_device(operands.sample_weight)[0])
-        self.upstream_layout = self.broadcast_layout(operands.grad_output)
+        self.lay_out_weights(operands)
         in_rows = all(
             step == size for step, (_, _, size) in zip(self.steps, self.wholes, strict=True)
         )
@@ -210,8 +209,6 @@ class ClassPlan(CudaPlan):
         x_lies, t_lies, g_lies, h_lies = zip(
             [step or 0 for step in self.steps], self.layouts, self.rows, strict=True
         )
-        w, w_number = on_device(operands.sample_weight)
-        u = operands.grad_output
         class_weight = next(iter(operands.array_options.values()), None)
         return ClassCall(
             0, self.examples, self.classes, 1,
@@ -220,12 +217,10 @@ class ClassPlan(CudaPlan):
             address_or_null(class_weight),
             0 if class_weight is None else class_weight.strides[0],
             itemsize_of(class_weight), number_code(class_weight), self.counts_class_weight,
-            address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
-            address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
-            upstream, self.divisor_of(w_number), memory, self.weight_blocks,
             *self.numbers,
             address_or_null(loss), address_or_null(grad), *g_lies,
             address_or_null(hess), *h_lies, memory + 8 * self.weight_blocks, 0,
+            *self.weights(operands, upstream, memory),
         )  # fmt: skip
 
     def refuse_bad_indices(self, place: Place, operands: Operands, record: ClassCall) -> None:

@@ -8,18 +8,16 @@ from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.cuda.distances import DistanceCall, compute_kernel, refuse_kernel
 from fastloss.cuda.driver import THREADS as ADD_THREADS
-from fastloss.cuda.examples import NO_EXAMPLE
 from fastloss.cuda.options import record_of
 from fastloss.cuda.plans import (
     CudaPlan,
     address,
     address_or_null,
     blocks_for,
-    itemsize_of,
-    number_code,
     on_device,
 )
 from fastloss.cuda.pointwise import scan_kernel
+from fastloss.cuda.refusal import NO_EXAMPLE
 from fastloss.dtypes import name_of
 from fastloss.losses.norms import which_norm
 from fastloss.spec import DistanceSpec, Operands, Request, Results
@@ -54,11 +52,9 @@ class DistancePlan(CudaPlan):
         self.targets = (
             self.layout(t.shape, t.strides, t.itemsize), t.itemsize, int(t.dtype.kind == "i"),
         )  # fmt: skip
-        weight, _ = on_device(operands.sample_weight)
-        self.weight_layout = self.broadcast_layout(weight)
-        self.upstream_layout = self.broadcast_layout(operands.grad_output)
+        self.lay_out_weights(operands)
         self.blocks = blocks_for(self.examples, 1)
-        if self.mean and weight is not None:
+        if self.mean and on_device(operands.sample_weight)[0] is not None:
             self.weight_blocks = blocks_for(self.examples, 8 * ADD_THREADS)
         self.count = float(self.examples)
 
@@ -81,16 +77,12 @@ class DistancePlan(CudaPlan):
     ) -> DistanceCall:  # fmt: skip
         """Return the arguments of all kernels of a call, but for the formulas' parameters."""
         of_x, of_g, of_h = self.wheres
-        w, w_number = on_device(operands.sample_weight)
-        u = operands.grad_output
         return DistanceCall(
             self.examples, self.entries, address(operands.predictions), *of_x,
             address(operands.targets), *self.targets,
-            address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
-            address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
-            upstream, self.divisor_of(w_number), memory, self.weight_blocks, self.power, self.eps,
-            address_or_null(loss), address_or_null(grad), *of_g, address_or_null(hess), *of_h,
-            memory + 8 * self.weight_blocks, 0,
+            self.power, self.eps, address_or_null(loss), address_or_null(grad), *of_g,
+            address_or_null(hess), *of_h,
+            memory + 8 * self.weight_blocks, 0, *self.weights(operands, upstream, memory),
         )  # fmt: skip
 
     def refuse_other_targets(self, place: Place, operands: Operands, record: DistanceCall) -> None:

@@ -16,11 +16,13 @@ import numpy as np
 
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import THREADS as ADD_THREADS
-from fastloss.cuda.examples import NO_EXAMPLE, examples_of, outer_factor
+from fastloss.cuda.examples import examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, group_of
-from fastloss.cuda.memory import STORAGE, offset_of, store_float64, store_int64
+from fastloss.cuda.memory import STORAGE, offset_of, store_float64
 from fastloss.cuda.options import options_of, record_of
 from fastloss.cuda.primitives import WARP, block_count, block_number, cuda, thread_number
+from fastloss.cuda.refusal import make_refuse
+from fastloss.cuda.weights import with_weights
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, maximum
 from fastloss.labels import label_of
@@ -31,14 +33,13 @@ from fastloss.variant import DistanceVariant
 THREADS = WARP
 
 
+@with_weights
 class DistanceCall(NamedTuple):
     """The arguments of a kernel of distances, but for the parameters of the formulas.
 
-    Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
-    upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
-    `_role` the bytes from vector to vector, `_step` those from entry to entry, `_code` the dtype
-    for `number_at`. The divisor of a mean is a number, or nan for the sum of the `weight_sums`.
-    `sums` and `parts` are scratch memory.
+    Arrays are addresses. x are the predictions, t the targets, g the gradient, h the hessian;
+    `_layout` is the record of the examples, `_role` the bytes from vector to vector, `_step` those
+    from entry to entry. `sums` and `parts` are scratch memory.
     """
 
     n: int
@@ -51,19 +52,6 @@ class DistanceCall(NamedTuple):
     t_layout: int
     t_size: int
     t_signed: int
-    w: int
-    w_layout: int
-    w_size: int
-    w_code: int
-    w_number: float
-    u: int
-    u_layout: int
-    u_size: int
-    u_code: int
-    upstream: float
-    divisor: float
-    weight_sums: int
-    weight_count: int
     p: float
     eps: float
     loss: int
@@ -88,17 +76,12 @@ def refuse_kernel() -> Kernel:
 def _make_refuse() -> Any:
     index_of = examples_of(False).index
 
-    def refuse(call):
-        """Leave each thread's first bad example in `parts`."""
-        thread = block_number() * ADD_THREADS + thread_number()
-        bad = np.int64(NO_EXAMPLE)
-        for i in range(thread, call.n, block_count() * ADD_THREADS):
-            y = index_of(call, i)
-            if bad == NO_EXAMPLE and y != 0 and y != 1:
-                bad = np.int64(i)
-        store_int64(call.parts + 8 * thread, bad)
+    @inline
+    def is_bad(call, i):
+        y = index_of(call, i)
+        return y != 0 and y != 1
 
-    return refuse
+    return make_refuse(inline(lambda call: call.n), is_bad)
 
 
 @functools.cache

@@ -15,26 +15,27 @@ import numpy as np
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import THREADS, adder
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
-from fastloss.cuda.memory import load_index, number_at, offset_of, store_float64, store_int64
+from fastloss.cuda.memory import STORAGE, load_index, number_at, offset_of, store_float64
 from fastloss.cuda.primitives import block_count, block_number, cuda, thread_number
+from fastloss.cuda.refusal import make_refuse
+from fastloss.cuda.variant import ClassVariant
+from fastloss.cuda.weights import weights_of, with_weights
+from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline
+from fastloss.losses.softmax import class_target
 
 #: In the place of the size of a class index: the targets are probabilities.
 NOT_INDICES = 0
 
-#: What stands for "none" where the number of the first bad example is looked for.
-NO_EXAMPLE = 2**62
 
-
+@with_weights
 class ClassCall(NamedTuple):
     """The arguments of a kernel over classes.
 
-    Arrays are addresses. x are the predictions, t the targets, w the example weights, u the
-    upstream gradient, g the gradient, h the hessian; `_layout` is the record of the examples,
-    `_step` the bytes from class to class, `_row` the record of the classes of one example where
-    there is no such step, `_code` the dtype for `number_at`. Examples
-    first .. last are computed. The divisor of a mean is a number, or nan for the sum
-    of the `weight_sums`. `sums` and `parts` are scratch memory.
+    Arrays are addresses. x are the predictions, t the targets, g the gradient, h the hessian;
+    `_layout` is the record of the examples, `_step` the bytes from class to class, `_row` the
+    record of the classes of one example where there is no such step, `_code` the dtype for
+    `number_at`. Examples first .. last are computed. `sums` and `parts` are scratch memory.
     """
 
     first: int
@@ -57,19 +58,6 @@ class ClassCall(NamedTuple):
     class_weight_size: int
     class_weight_code: int
     counts_class_weight: int
-    w: int
-    w_layout: int
-    w_size: int
-    w_code: int
-    w_number: float
-    u: int
-    u_layout: int
-    u_size: int
-    u_code: int
-    upstream: float
-    divisor: float
-    weight_sums: int
-    weight_count: int
     keep: float
     spread: float
     z_loss: float
@@ -130,17 +118,7 @@ def examples_of(plain: bool) -> Examples:
     def offset(layout, i, itemsize):
         return i * itemsize if plain else offset_of(layout, i, itemsize)
 
-    @inline
-    def weight_of(call, i):
-        if plain or call.w == 0:
-            return call.w_number
-        return number_at(call.w, call.w_layout, i, call.w_size, call.w_code)
-
-    @inline
-    def upstream_of(call, i):
-        if plain or call.u == 0:
-            return 1.0
-        return number_at(call.u, call.u_layout, i, call.u_size, call.u_code)
+    weight_of, upstream_of = weights_of(plain)
 
     @inline
     def index_of(call, i):
@@ -160,6 +138,25 @@ def examples_of(plain: bool) -> Examples:
         return y, call.keep if plain else call.keep * weight_of_class(call, y), weight
 
     return Examples(weight_of, upstream_of, index_of, target_of, offset)
+
+
+@functools.cache
+def targets_of(variant: ClassVariant) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the functions that find the soft target of a class, and with it the mass on it."""
+    load = STORAGE[variant.targets].load
+    real: Any = real_dtype(variant.predictions).type
+    SOFT, CLASS_WEIGHT = variant.soft, variant.class_weight
+
+    @inline
+    def soft_target(call, t, c):
+        return real(load(t + c * call.t_step)) if SOFT else real(0)
+
+    @inline
+    def mass_on(call, y, c):
+        weight = real(weight_of_class(call, c)) if CLASS_WEIGHT else real(1)
+        return class_target(y, weight, real(call.keep), real(call.spread))
+
+    return soft_target, mass_on
 
 
 @functools.cache
@@ -215,20 +212,15 @@ def _make_scan() -> Any:
 @functools.cache
 def refuse_kernel() -> Kernel:
     """Return the kernel that looks for the first index that is no class."""
-    return Kernel(_make_refuse, ClassCall, THREADS, "")
+    return Kernel(_make_refuse, ClassCall, THREADS, "classes")
 
 
 def _make_refuse() -> Any:
     index_of = examples_of(False).index
 
-    def refuse(call):
-        """Leave each thread's first bad example in `parts`."""
-        thread = block_number() * THREADS + thread_number()
-        bad = np.int64(NO_EXAMPLE)
-        for i in range(thread, call.last, block_count() * THREADS):
-            y = index_of(call, i)
-            if bad == NO_EXAMPLE and y != call.ignore_index and not is_class(call, y):
-                bad = np.int64(i)
-        store_int64(call.parts + 8 * thread, bad)
+    @inline
+    def is_bad(call, i):
+        y = index_of(call, i)
+        return y != call.ignore_index and not is_class(call, y)
 
-    return refuse
+    return make_refuse(inline(lambda call: call.last), is_bad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, get_type_hints
 
 from fastloss.cuda.memory import number_at
@@ -14,17 +14,24 @@ NUMBER = (("number", float),)
 LINE = (("address", int), ("layout", int), ("size", int), ("code", int))
 
 
+def extended(base: Any, name: str, more: Iterable[tuple[str, type]]) -> Any:
+    """Return the NamedTuple `base` with more fields behind."""
+    return NamedTuple(name, [*get_type_hints(base).items(), *more])
+
+
 @functools.cache
 def record_of(base: Any, array_options: tuple[bool, ...]) -> Any:
     """Return the NamedTuple of the arguments `base` with the options behind them."""
     if not array_options:
         return base
-    fields = list(get_type_hints(base).items())
-    for k, is_array in enumerate(array_options):
-        fields += [(f"{name}_{k}", kind) for name, kind in (LINE if is_array else NUMBER)]
+    fields = [
+        (f"{name}_{k}", kind)
+        for k, is_array in enumerate(array_options)
+        for name, kind in (LINE if is_array else NUMBER)
+    ]
     # Numba tells NamedTuples apart by their class, and spells its name in symbols.
     name = base.__name__ + "".join("a" if a else "n" for a in array_options)
-    return NamedTuple(name, fields)
+    return extended(base, name, fields)
 
 
 @functools.cache

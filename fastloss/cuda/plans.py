@@ -7,6 +7,7 @@ run adds the addresses and launches. Nothing here waits for the device.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from fastloss.checks import as_float, check_overlap, real_of
 from fastloss.config import config
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import FinishCall, finish_kernel
-from fastloss.cuda.examples import NO_EXAMPLE
 from fastloss.cuda.memory import CODES, SIZES
+from fastloss.cuda.refusal import NO_EXAMPLE
 from fastloss.cuda.variant import Outputs
+from fastloss.cuda.weights import Weights
 from fastloss.dtypes import name_of
 from fastloss.layouts import (
     broadcast_strides,
@@ -66,6 +68,8 @@ class CudaPlan:
         self.count = 0.0
         #: The order in which a kernel walks the axes of the layouts; None for C order.
         self.walk_order: tuple[int, ...] | None = None
+        #: The layouts of the weights and of the upstream gradient.
+        self.weight_layout = self.upstream_layout = 0
         self._records: list[Any] = []
 
     # --- what stays the same ------------------------------------------------------------
@@ -90,6 +94,12 @@ class CudaPlan:
             return 0
         strides = broadcast_strides(array.shape, array.strides, self.loss_shape)
         return self.layout(self.loss_shape, strides, array.itemsize)
+
+    def lay_out_weights(self, operands: Operands) -> None:
+        """Keep the layouts of the weights and of the upstream gradient."""
+        weight, _ = on_device(operands.sample_weight)
+        self.weight_layout = self.broadcast_layout(weight)
+        self.upstream_layout = self.broadcast_layout(operands.grad_output)
 
     def new_strides(self) -> tuple[int, ...]:
         """Return the strides of a new gradient: its axes lie in memory as the predictions'."""
@@ -137,6 +147,16 @@ class CudaPlan:
     def validate(self) -> bool:
         """Whether bad values are to be looked for, which waits for the device."""
         return config.validate_cuda
+
+    def weights(self, operands: Operands, upstream: float, memory: int) -> Sequence[float]:
+        """Return the `Weights` of a call; `memory` has room for the sums of the weights."""
+        w, number = on_device(operands.sample_weight)
+        u = operands.grad_output
+        return Weights(
+            address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), number,
+            address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
+            upstream, self.divisor_of(number), memory, self.weight_blocks,
+        )  # fmt: skip
 
     def divisor_of(self, weight: float) -> float:
         """Return what the sum of the losses is divided by; nan for the sum of the weights."""

@@ -15,9 +15,8 @@ import numpy as np
 from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import THREADS as ADD_THREADS
 from fastloss.cuda.driver import adder
-from fastloss.cuda.examples import NO_EXAMPLE
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
-from fastloss.cuda.memory import STORAGE, number_at, offset_of, store_float64, store_int64
+from fastloss.cuda.memory import STORAGE, number_at, offset_of, store_float64
 from fastloss.cuda.options import options_of, record_of
 from fastloss.cuda.primitives import (
     LARGE,
@@ -28,7 +27,9 @@ from fastloss.cuda.primitives import (
     cuda,
     thread_number,
 )
+from fastloss.cuda.refusal import make_refuse
 from fastloss.cuda.variant import PointwiseVariant
+from fastloss.cuda.weights import weights_of, with_weights
 from fastloss.dtypes import EPS, real_dtype
 from fastloss.elementary import inline
 from fastloss.fingerprint import fingerprint
@@ -38,13 +39,12 @@ from fastloss.spec import Domain, PointwiseSpec, everything
 THREADS = min(8, LARGE) * WARP
 
 
+@with_weights
 class PointwiseCall(NamedTuple):
     """The arguments of an element-wise kernel, but for the options.
 
-    Arrays are addresses. p are the predictions, t the targets, w the weights, u the upstream
-    gradient, g the gradient, h the hessian; `_layout` is the record of each, `_code` its dtype
-    for `number_at`. The divisor of a mean is a number, or nan for the sum of the
-    `weight_sums`. `sums` and `parts` are scratch memory.
+    Arrays are addresses. p are the predictions, t the targets, g the gradient, h the hessian;
+    `_layout` is the record of each. `sums` and `parts` are scratch memory.
     """
 
     n: int
@@ -52,19 +52,6 @@ class PointwiseCall(NamedTuple):
     p_layout: int
     t: int
     t_layout: int
-    w: int
-    w_layout: int
-    w_size: int
-    w_code: int
-    w_number: float
-    u: int
-    u_layout: int
-    u_size: int
-    u_code: int
-    upstream: float
-    divisor: float
-    weight_sums: int
-    weight_count: int
     loss: int
     g: int
     g_layout: int
@@ -101,32 +88,27 @@ def _make_scan() -> Any:
 
 
 @functools.cache
-def refuse_kernel(domain: Domain, variant: PointwiseVariant) -> Kernel:
+def refuse_kernel(domain: Domain, predictions: str, targets: str) -> Kernel:
     """Return the kernel that looks for the first element outside the domain."""
-    label = label_of(domain.valid, variant.predictions, variant.targets)
-    make = functools.partial(_make_refuse, domain, variant)
+    label = label_of(domain.valid, predictions, targets)
+    make = functools.partial(_make_refuse, domain, predictions, targets)
     return Kernel(make, PointwiseCall, ADD_THREADS, label, fingerprint(domain.valid))
 
 
-def _make_refuse(domain: Domain, variant: PointwiseVariant) -> Any:
+def _make_refuse(domain: Domain, predictions: str, targets: str) -> Any:
     valid = inline(domain.valid)
-    p_size, load_p, *_ = STORAGE[variant.predictions]
-    t_size, load_t, *_ = STORAGE[variant.targets]
-    real: Any = real_dtype(variant.predictions).type
-    tolerance = 4.0 * EPS[variant.predictions]
+    p_size, load_p, *_ = STORAGE[predictions]
+    t_size, load_t, *_ = STORAGE[targets]
+    real: Any = real_dtype(predictions).type
+    tolerance = 4.0 * EPS[predictions]
 
-    def refuse(call):
-        """Leave each thread's first element outside the domain in `parts`."""
-        thread = block_number() * ADD_THREADS + thread_number()
-        bad = np.int64(NO_EXAMPLE)
-        for i in range(thread, call.n, block_count() * ADD_THREADS):
-            p = real(load_p(call.p + offset_of(call.p_layout, i, p_size)))
-            t = real(load_t(call.t + offset_of(call.t_layout, i, t_size)))
-            if bad == NO_EXAMPLE and not valid(p, t, real(tolerance)):
-                bad = np.int64(i)
-        store_int64(call.parts + 8 * thread, bad)
+    @inline
+    def is_bad(call, i):
+        p = real(load_p(call.p + offset_of(call.p_layout, i, p_size)))
+        t = real(load_t(call.t + offset_of(call.t_layout, i, t_size)))
+        return not valid(p, t, real(tolerance))
 
-    return refuse
+    return make_refuse(inline(lambda call: call.n), is_bad)
 
 
 # --- the loss and its derivatives -------------------------------------------------------
@@ -165,22 +147,11 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, pl
     # Targets of another dtype than the predictions are read one by one.
     WIDE_TARGETS = wide and variant.targets == variant.predictions
     block_sum, add = block_total(THREADS), adder(THREADS)
+    weight_of, upstream_of = weights_of(plain)
 
     @inline
     def offset(layout, i, itemsize):
         return i * itemsize if plain else offset_of(layout, i, itemsize)
-
-    @inline
-    def weight_of(call, i):
-        if plain or call.w == 0:
-            return call.w_number
-        return number_at(call.w, call.w_layout, i, call.w_size, call.w_code)
-
-    @inline
-    def upstream_of(call, i):
-        if plain or call.u == 0:
-            return 1.0
-        return number_at(call.u, call.u_layout, i, call.u_size, call.u_code)
 
     @inline
     def element(call, p, t, i, outer):

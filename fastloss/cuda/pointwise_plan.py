@@ -7,7 +7,6 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.cuda.driver import THREADS as ADD_THREADS
-from fastloss.cuda.examples import NO_EXAMPLE
 from fastloss.cuda.options import record_of
 from fastloss.cuda.plans import (
     CudaPlan,
@@ -26,6 +25,7 @@ from fastloss.cuda.pointwise import (
     scan_kernel,
 )
 from fastloss.cuda.primitives import WIDE
+from fastloss.cuda.refusal import NO_EXAMPLE
 from fastloss.cuda.variant import PointwiseVariant
 from fastloss.dtypes import name_of
 from fastloss.spec import Operands, PointwiseSpec, Request, Results
@@ -59,8 +59,7 @@ class PointwisePlan(CudaPlan):
             0 if a is None else self.layout(a.shape, a.strides, a.itemsize)
             for a in (p, t, operands.grad_out, operands.hess_out)
         ]
-        self.weight_layout = self.broadcast_layout(weight)
-        self.upstream_layout = self.broadcast_layout(operands.grad_output)
+        self.lay_out_weights(operands)
         self.option_layouts = {name: self.broadcast_layout(a) for name, a in arrays.items()}
         self.numbers = [float(request.options.get(option.name, 0.0)) for option in spec.options]
         plain = not any(self.layouts) and not arrays and weight is operands.grad_output is None
@@ -105,16 +104,12 @@ class PointwisePlan(CudaPlan):
     ) -> PointwiseCall:  # fmt: skip
         """Return the arguments of all kernels of a call, but for the options."""
         p_layout, t_layout, g_layout, h_layout = self.layouts
-        w, w_number = on_device(operands.sample_weight)
-        u = operands.grad_output
         return PointwiseCall(
             self.size, address(operands.predictions), p_layout,
             address(operands.targets), t_layout,
-            address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
-            address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
-            upstream, self.divisor_of(w_number), memory, self.weight_blocks,
             address_or_null(loss), address_or_null(grad), g_layout,
             address_or_null(hess), h_layout, memory + 8 * self.weight_blocks, 0,
+            *self.weights(operands, upstream, memory),
         )  # fmt: skip
 
     def option_fields(self, operands: Operands) -> list[float]:
@@ -146,7 +141,7 @@ class PointwisePlan(CudaPlan):
         """Raise for the first element outside the domain; waits for the device."""
         domain = self.spec.domain
         assert domain is not None
-        kernel = refuse_kernel(domain, self.variant)
+        kernel = refuse_kernel(domain, self.variant.predictions, self.variant.targets)
         bad = self.first_refused(place, kernel, record, self.size)
         if bad == NO_EXAMPLE:
             return

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastloss.cuda.compile import Kernel
-from fastloss.cuda.examples import ClassCall, weight_of_class
+from fastloss.cuda.examples import ClassCall, targets_of
 from fastloss.cuda.group import group_of
 from fastloss.cuda.memory import STORAGE
 from fastloss.cuda.primitives import WIDE, cuda
@@ -23,7 +23,6 @@ from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline
 from fastloss.labels import label_of
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
-from fastloss.losses.softmax import class_target
 
 
 @functools.cache
@@ -40,24 +39,15 @@ def compute_kernel(variant: ClassVariant, mapping: Mapping) -> Kernel:
 def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
     """Return the steps for the dtypes, options and outputs of `variant`."""
     x_size, load_x, store_x, load_wide_x, store_wide_x = STORAGE[variant.predictions]
-    t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
+    t_size, _, _, load_wide_t, _ = STORAGE[variant.targets]
     real: Any = real_dtype(variant.predictions).type
-    SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
+    SOFT, MASS = variant.soft, variant.mass
     LOSS, GRAD, HESS, _ = variant.outputs
     GROUP, WIDE_ROWS = mapping.group, mapping.wide
     LANES = WIDE // x_size
     parts_of = row_parts(x_size, WIDE_ROWS)
+    soft_target, mass_on = targets_of(variant)
     total = group_of(GROUP, real).total
-
-    @inline
-    def mass_on(call, y, c):
-        """Probability mass on class c, whose soft target is y."""
-        weight = real(weight_of_class(call, c)) if CLASS_WEIGHT else real(1)
-        return class_target(y, weight, real(call.keep), real(call.spread))
-
-    @inline
-    def soft_target(call, t, c):
-        return real(load_t(t + c * call.t_step)) if SOFT else real(0)
 
     @inline
     def evaluate(call, x, t, n, lane, y, onehot, board):

@@ -26,6 +26,7 @@ from fastloss.cuda.primitives import (
     cuda,
     thread_number,
 )
+from fastloss.cuda.weights import with_weights
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import divide, exp_normal, inline, maximum, sqrt
 from fastloss.labels import label_of
@@ -46,14 +47,14 @@ THREADS = WARP
 ROW_THREADS = min(8, LARGE) * WARP
 
 
+@with_weights
 class SimilarityCall(NamedTuple):
     """The arguments of the kernels.
 
-    Arrays are addresses. x are the embeddings, t the labels, w the example weights, u the upstream
-    gradient, g the gradient, h the hessian; `_step` are the bytes from example to example,
-    `_entry` those from entry to entry, `_code` the dtype for `number_at`. The divisor of a mean is
-    nan, for the sum of the `weight_sums`. `loss` is 0 but for losses of examples, and `sums` with
-    them. `scale` is the reciprocal of the temperature.
+    Arrays are addresses. x are the embeddings, t the labels, g the gradient, h the hessian; `_step`
+    are the bytes from example to example, `_entry` those from entry to entry. The divisor of a mean
+    is nan. `loss` is 0 but for losses of examples, and `sums` with them. `scale` is the reciprocal
+    of the temperature.
 
     The rest is scratch memory: `lives` (float64) how many anchors of each block move anything,
     `positives` (float64) how many each example has; in the precision of the losses, `units` and
@@ -71,19 +72,6 @@ class SimilarityCall(NamedTuple):
     t: int
     t_step: int
     t_size: int
-    w: int
-    w_layout: int
-    w_size: int
-    w_code: int
-    w_number: float
-    u: int
-    u_layout: int
-    u_size: int
-    u_code: int
-    upstream: float
-    divisor: float
-    weight_sums: int
-    weight_count: int
     loss: int
     sums: int
     g: int
@@ -93,17 +81,17 @@ class SimilarityCall(NamedTuple):
     h_step: int
     h_entry: int
     scale: float
+    first: int
+    last: int
     lives: int
     positives: int
+    anchors: int
     units: int
     lengths: int
     z: int
     turned: int
     squares: int
-    anchors: int
     matrices: int
-    first: int
-    last: int
 
 
 @inline

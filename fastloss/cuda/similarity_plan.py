@@ -14,9 +14,6 @@ from fastloss.cuda.plans import (
     address,
     address_or_null,
     blocks_for,
-    itemsize_of,
-    number_code,
-    on_device,
     scratch,
 )
 from fastloss.cuda.products import ProductCall, product_kernel, tiles
@@ -53,9 +50,7 @@ class SimilarityPlan(CudaPlan):
         #: From one to the next, and from entry to entry: embeddings, gradient, hessian.
         self.steps = [(strides[0], strides[1]) for strides in given]
         self.label_step = t.strides[0]
-        weight, _ = on_device(operands.sample_weight)
-        self.weight_layout = self.broadcast_layout(weight)
-        self.upstream_layout = self.broadcast_layout(operands.grad_output)
+        self.lay_out_weights(operands)
         matrices = MATRICES if hess else 0
         self.rows = max(1, min(n, BLOCK // max(n * (1 + matrices), 1)))
         # What anchors weigh is known once their positives are counted; each leaves its loss.
@@ -63,20 +58,18 @@ class SimilarityPlan(CudaPlan):
         size = self.real.itemsize
         turned = max(matrices, 1) if self.want.grad else 0
         units = size * n * entries
-        #: Bytes of the call's scratch memory, in its order; multiples of 8 before float64.
-        self.rooms = {
-            "lives": 8 * self.weight_blocks, "positives": 8 * n, "anchors": 8 * FACTS * n * hess,
-            "units": units, "lengths": size * n, "z": size * self.rows * n,
-            "turned": turned * units, "squares": units * hess,
-            "matrices": matrices * size * self.rows * n,
-        }  # fmt: skip
+        #: Bytes of `lives` and what follows in the arguments; multiples of 8 before float64.
+        self.rooms = [
+            8 * self.weight_blocks, 8 * n, 8 * FACTS * n * hess, units, size * n,
+            size * self.rows * n, turned * units, units * hess, matrices * size * self.rows * n,
+        ]  # fmt: skip
 
     def compute(self, place: Place, operands: Operands, upstream: float, memory: int) -> Results:
         """Launch the kernels of the loss."""
         loss = place.empty(self.out_shape, self.real, None) if self.want.loss else None
         grad = self.new_gradient(place, self.want.grad, operands.grad_out)
         hess = self.new_gradient(place, self.want.hess, operands.hess_out)
-        kept, room = scratch(place, -(-sum(self.rooms.values()) // 8))
+        kept, room = scratch(place, -(-sum(self.rooms) // 8))
         record = self.record(operands, upstream, (loss, grad, hess), memory, room)
         self.launch(self.prepare, place, self.weight_blocks, record)
         for block in self.blocks_of(place, record):
@@ -151,22 +144,15 @@ class SimilarityPlan(CudaPlan):
         """Return the arguments of the kernels; `room` is where their scratch memory begins."""
         loss, grad, hess = results
         of_x, of_g, of_h = self.steps
-        t, u = operands.targets, operands.grad_output
-        w, w_number = on_device(operands.sample_weight)
+        t = operands.targets
         summed = self.want.loss and not self.per_example
-        starts = accumulate(self.rooms.values(), initial=room)
-        rooms = {
-            name: start if bytes_ else 0
-            for (name, bytes_), start in zip(self.rooms.items(), starts, strict=False)
-        }
+        starts = accumulate(self.rooms[:-1], initial=room)
+        rooms = [start if size else 0 for start, size in zip(starts, self.rooms, strict=True)]
         return SimilarityCall(
             self.examples, self.entries, address(operands.predictions), *of_x,
             address(t), self.label_step, t.itemsize,
-            address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), w_number,
-            address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
-            upstream, self.divisor_of(w_number), memory, self.weight_blocks,
             address_or_null(loss) if self.per_example else 0,
             memory + 8 * self.weight_blocks if summed else 0,
-            address_or_null(grad), *of_g, address_or_null(hess), *of_h, self.scale,
-            **rooms, first=0, last=0,
+            address_or_null(grad), *of_g, address_or_null(hess), *of_h, self.scale, 0, 0,
+            *rooms, *self.weights(operands, upstream, memory),
         )  # fmt: skip

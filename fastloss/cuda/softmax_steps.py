@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastloss.cuda.examples import weight_of_class
+from fastloss.cuda.examples import targets_of
 from fastloss.cuda.group import group_of
 from fastloss.cuda.memory import STORAGE
 from fastloss.cuda.primitives import WIDE, cuda
@@ -24,7 +24,6 @@ from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_normal, inline, log, maximum
 from fastloss.losses.softmax import (
     class_dot,
-    class_target,
     example_loss,
     example_slope,
     label_loss,
@@ -51,30 +50,21 @@ class SoftmaxSteps(NamedTuple):
 def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
     """Return the steps for the dtypes, options and outputs of `variant`."""
     x_size, load_x, store_x, load_wide_x, store_wide_x = STORAGE[variant.predictions]
-    t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
+    t_size, _, _, load_wide_t, _ = STORAGE[variant.targets]
     real: Any = real_dtype(variant.predictions).type
     link, link_slope, link_curvature = variant.link
-    SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
+    SOFT, MASS = variant.soft, variant.mass
     GRAD, HESS = variant.outputs.grad, variant.outputs.hess
     GROUP, WIDE_ROWS = mapping.group, mapping.wide
     LANES = WIDE // x_size
     parts_of = row_parts(x_size, WIDE_ROWS)
+    soft_target, mass_on = targets_of(variant)
     total, largest, _ = group_of(GROUP, real)
 
     @inline
     def floor_of(m):
         """What exponentials are measured from: the maximum, 0 if there are masks only."""
         return real(0) if m == real(-np.inf) else m
-
-    @inline
-    def mass_on(call, y, c):
-        """Probability mass on class c, whose soft target is y."""
-        weight = real(weight_of_class(call, c)) if CLASS_WEIGHT else real(1)
-        return class_target(y, weight, real(call.keep), real(call.spread))
-
-    @inline
-    def soft_target(t, step, c):
-        return real(load_t(t + c * step)) if SOFT else real(0)
 
     @inline
     def linked(call, raw):
@@ -92,7 +82,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
             before, floor = floor_of(m), floor_of(new)
             s = s * exp_normal(m - floor) + exp_normal(z - floor)
             if MASS:
-                p = mass_on(call, soft_target(t, call.t_step, c), first + c)
+                p = mass_on(call, soft_target(call, t, c), first + c)
                 dot += mass * (before - floor) + class_dot(p, z - floor)
                 mass += p
             m = new
@@ -176,7 +166,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> SoftmaxSteps:
         head, wide, edges = parts_of(x, n)
         for k in range(lane, edges, GROUP):
             c = k if k < head else k + wide * LANES
-            target = soft_target(t, call.t_step, c)
+            target = soft_target(call, t, c)
             target = mass_on(call, target, first + c) if MASS else real(0)
             target += hot if first + c == y else real(0)
             raw = load_x(x + c * call.x_step)

@@ -16,15 +16,21 @@ QUICK = tuple(name for name, library in PEERS.items() if not library.slow_start)
 
 SMALL = (
     Case("cross_entropy", (64, 10), calls=BOTH),
+    Case("cross_entropy", (64, 10), "float64"),
     Case("cross_entropy", (64, 10), "bfloat16"),
     Case("cross_entropy", (64, 10), "float16"),
+    Case("cross_entropy", (64, 10), soft=True),
     Case("cross_entropy", (2, 5, 4, 4)),
     Case("cross_entropy", (2, 5, 4, 4), "bfloat16", soft=True),
     Case("multi_margin", (64, 10)),
+    Case("sparsemax", (64, 10)),
+    Case("js_divergence", (64, 10), soft=True),
     Case("cosine_distance", (64, 10), soft=True),
+    Case("giou", (64, 4), soft=True),
     Case("ciou", (64, 4), soft=True),
     Case("mse", (1000,)),
     Case("binary_cross_entropy", (1000,)),
+    Case("binary_cross_entropy_with_logits", (1000,), "float64"),
     Case("binary_cross_entropy_with_logits", (1000,), "float16"),
     Case("hinge", (1000,), calls=BOTH),
 )

@@ -8,8 +8,11 @@ import pytest
 from numba import cfunc
 from numba.core.caching import FunctionCache
 
+import fastloss as fl
 from fastloss.cpu import compile as compilation
+from fastloss.cpu.pointwise import prepare_kernel
 from fastloss.labels import source_digest
+from fastloss.variant import Outputs, PointwiseVariant
 from tests.catalogue import CORE_PLAIN
 from tests.helpers import FLOAT32
 
@@ -89,3 +92,17 @@ def test_no_kernel_is_compiled_to_ignore_nan_or_inf(kernels):
         assert "fmul" in text or "fadd" in text or "load" in text
         for flag in (" nnan ", " ninf ", " fast "):
             assert flag not in text, (flag, compiled.native_name)
+
+
+def test_one_search_for_invalid_values_serves_all_losses_and_outputs():
+    """Compiled again for each of them it would find the same."""
+    found = []
+    for name in ("hinge", "squared_hinge"):
+        spec = getattr(fl, name).spec
+        for outputs in (Outputs(True, True, False, False), Outputs(False, True, True, False)):
+            arrays = (False,) * len(spec.options)
+            variant = PointwiseVariant("float32", "float32", False, arrays, outputs)
+            found.append(prepare_kernel(spec.domain, variant))
+    assert found[0] is not None and all(kernel is found[0] for kernel in found)
+    weighted = prepare_kernel(spec.domain, variant._replace(weighted=True))
+    assert weighted is not found[0], "it sums the weights as well"

@@ -40,10 +40,11 @@ def test_tiles_of_every_shape(dtype):
 def test_class_axis_of_images(case):
     """Classes at a distance, examples beside each other or also at one; in place as elsewhere."""
     predictions, targets = case.draw((2, 5, 9, 40), FLOAT32, axis=1)
-    check(case, predictions, targets, axis=1, ulps=8)
-    loss, grad = case.function.value_and_grad(predictions, targets, axis=1)
+    call = {"axis": 1, "reduction": "none"}
+    check(case, predictions, targets, ulps=8, **call)
+    loss, grad = case.function.value_and_grad(predictions, targets, **call)
     for place in (predictions.copy(), np.stack([predictions] * 2, -1)[..., 1]):
-        ours, out = case.function.value_and_grad(place, targets, axis=1, out=place)
+        ours, out = case.function.value_and_grad(place, targets, out=place, **call)
         assert out is place
         assert_same_bits(ours, loss)
         assert_same_bits(np.ascontiguousarray(out), grad)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
+from fastloss.cpu.compile import KERNELS
 from tests.catalogue import CORE_FIRST, FIRST
 from tests.checks import grad_of
 from tests.helpers import BFLOAT16, EPS, FLOAT32, FLOAT64, Unchanged, each, each_dtype, f64
@@ -137,16 +138,34 @@ def test_logits_of_any_finite_size():
 
 
 @each("case", CORE_FIRST)
-@each("dtype", [FLOAT64, FLOAT32, BFLOAT16])
-def test_empty_batch(case, dtype):
-    predictions, targets = case.draw((0, 3), dtype)
-    loss, grad = case.function.value_and_grad(predictions, targets)
-    assert np.isnan(loss) and grad.shape == (0, 3) and grad.dtype == dtype
+def test_empty_batch(case):
+    predictions, targets = case.draw((0, 3), FLOAT32)
     assert case.function(predictions, targets, reduction="sum") == 0
     rows = case.function(predictions, targets, reduction="none")
     assert rows.shape == ((0,) if case.over_classes else (0, 3))
     grad, hess = case.function.grad_and_hess(predictions, targets)
     assert grad.shape == hess.shape == (0, 3)
+
+
+@each("case", CORE_FIRST)
+@each("dtype", [FLOAT64, FLOAT32, BFLOAT16])
+def test_mean_and_gradient_of_an_empty_batch(case, dtype):
+    predictions, targets = case.draw((0, 3), dtype)
+    loss, grad = case.function.value_and_grad(predictions, targets)
+    assert np.isnan(loss) and grad.shape == (0, 3) and grad.dtype == dtype
+
+
+@each("case", CORE_FIRST)
+def test_empty_batch_needs_no_kernel_of_its_own(case):
+    """The last batch of a shard would wait seconds for it."""
+
+    def compiled():
+        return sum("compiled" in vars(kernel) for kernel in KERNELS)
+
+    case.function.value_and_grad(*case.draw((4, 3), FLOAT32))
+    before = compiled()
+    case.function.value_and_grad(*case.draw((0, 3), FLOAT32))
+    assert before and compiled() == before
 
 
 @each("case", [case for case in CORE_FIRST if case.over_classes])
