@@ -62,8 +62,7 @@ def evaluate(
     take: Door = compute
     if type(predictions) is not _ndarray:
         kind = kind_of(predictions, "predictions")
-        others = (targets, sample_weight, grad_output, *options.values())
-        take = kind.door(want, predictions, others) or compute
+        take = kind.door(want, predictions, targets, sample_weight, grad_output, options) or compute
     return take(
         spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,29 @@ class TorchKind(Kind):
 
     name = "torch"
 
-    def door(self, want: Want, predictions: Any, others: tuple[Any, ...]) -> Door | None:
+    def door(
+        self,
+        want: Want,
+        predictions: Any,
+        targets: Any,
+        sample_weight: Any,
+        grad_output: Any,
+        options: Mapping[str, Any],
+    ) -> Door | None:
         if is_traced(predictions) or is_transformed():
             from fastloss.torch.route import evaluate  # importlib is closed to torch.compile
 
             return evaluate
-        if want is Want.LOSS and torch.is_grad_enabled():
-            # Where only others require grad, it refuses to be constant to them.
-            if predictions.requires_grad or any(map(_requires_grad, others)):
-                return _eager_door()
-            if forward_ad._current_level >= 0 and any(map(_is_dual, (predictions, *others))):
-                return _eager_door()
+        differentiable = want is Want.LOSS and torch.is_grad_enabled()
+        if differentiable and predictions.requires_grad:
+            return _eager_door()
+        others = (targets, sample_weight, grad_output, *options.values())
+        if differentiable and any(map(_requires_grad, others)):
+            return _eager_door()  # it refuses to be constant to them
+        if forward_ad._current_level >= 0 and any(map(_is_dual, (predictions, *others))):
+            from fastloss.torch.eager import refuse_forward_mode
+
+            return refuse_forward_mode
         return None
 
     def device(self, array: Any) -> str:

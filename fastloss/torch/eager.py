@@ -198,6 +198,11 @@ def no_second_derivative(loss: str) -> NotImplementedError:
     )
 
 
+def refuse_forward_mode(spec: Spec, *rest: Any) -> tuple[Tensor, None, None]:
+    """Refuse a call on tensors by which PyTorch differentiates in forward mode."""
+    raise no_forward_mode(spec.name)
+
+
 def no_forward_mode(loss: str) -> NotImplementedError:
     """Return the error of a forward-mode derivative."""
     return NotImplementedError(
