@@ -28,7 +28,7 @@ class Loss:
         See the loss.
     sample_weight : array or number, optional
         Broadcasts against the unreduced loss. What has weight 0 counts for nothing, even
-        where its loss is nan.
+        where its loss is nan. An element-wise loss takes it in the precision of the loss.
     reduction : {"mean", "sum", "none"}, default "mean"
         ``"mean"`` is the average weighted by `sample_weight` (and class weights, where the
         loss says so). A mean over nothing is nan, and its gradient 0.
