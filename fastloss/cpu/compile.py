@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import cfunc, njit
-from numba.core import types
+from numba.core import config, types
 
 from fastloss.labels import named
 
@@ -56,6 +56,10 @@ class Kernel:
     @functools.cached_property
     def compiled(self) -> Any:
         """The compiled function, an object of Numba's."""
+        if config.DISABLE_JIT:
+            raise RuntimeError(
+                "fastloss computes by what Numba compiles, and NUMBA_DISABLE_JIT is set; unset it"
+            )
         vector_math()
         function = named(self.make(), self.label + (self.user_digest or ""))
         decorate = functools.partial(cfunc, _SIGNATURE, **OPTIONS)

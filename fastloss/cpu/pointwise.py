@@ -32,7 +32,7 @@ from fastloss.dtypes import EPS, real_dtype
 from fastloss.elementary import inline, jitable
 from fastloss.fingerprint import fingerprint
 from fastloss.labels import label_of
-from fastloss.spec import Domain, PointwiseSpec, everything
+from fastloss.spec import Domain, Formula, PointwiseSpec, everything
 from fastloss.variant import PointwiseVariant
 
 TILE = 512
@@ -78,24 +78,28 @@ read_call = make_read_record("read_call", __name__, PointwiseCall, ARRAYS)
 # --- before anything is written ---------------------------------------------------------
 
 
+def prepare_kernel(domain: Domain | None, variant: PointwiseVariant) -> Kernel | None:
+    """Return the kernel that sums the weights and looks for values outside the domain.
+
+    It knows nothing of the loss: one serves all of them, whatever they return.
+    """
+    if domain is not None:
+        return _prepare_kernel(domain.valid, variant.predictions, variant.targets, variant.weighted)
+    real = real_dtype(variant.predictions).name
+    return _prepare_kernel(None, real, real, True) if variant.weighted else None
+
+
 @functools.cache
-def prepare_kernel(
-    domain: Domain | None, predictions: str, targets: str, weighted: bool
-) -> Kernel | None:
-    """Return the kernel that sums the weights and looks for values outside the domain."""
-    if domain is None:
-        if not weighted:
-            return None
-        predictions = targets = real_dtype(predictions).name  # it sees weights alone
-    parts = (predictions, targets, weighted)
-    digest = fingerprint(domain.valid if domain else None)
-    label = label_of(domain.valid if domain else None, *parts)
-    return Kernel(functools.partial(_make_prepare, domain, *parts), label, digest)
+def _prepare_kernel(
+    valid: Formula | None, predictions: str, targets: str, weighted: bool
+) -> Kernel:  # fmt: skip
+    make = functools.partial(_make_prepare, valid, predictions, targets, weighted)
+    return Kernel(make, label_of(valid, predictions, targets, weighted), fingerprint(valid))
 
 
-def _make_search(domain: Domain | None, predictions: str, targets: str) -> Any:
-    """Make the function that looks through a tile's rows for values outside the domain."""
-    valid = inline(domain.valid if domain else everything)
+def _make_search(valid: Formula | None, predictions: str, targets: str) -> Any:
+    """Make the function that looks through a tile's rows for values that are not valid."""
+    valid = inline(valid or everything)
     load_p, load_t = STORAGE[predictions].load, STORAGE[targets].load
     real = real_dtype(predictions).type
     tolerance = 4.0 * EPS[predictions]
@@ -116,14 +120,14 @@ def _make_search(domain: Domain | None, predictions: str, targets: str) -> Any:
 
 
 def _make_prepare(
-    domain: Domain | None, predictions: str, targets: str, weighted: bool
+    valid: Formula | None, predictions: str, targets: str, weighted: bool
 ) -> Callable[..., Any]:
-    first_invalid = _make_search(domain, predictions, targets)
+    first_invalid = _make_search(valid, predictions, targets)
     real = real_dtype(predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
     p_bits, t_bits = BITS[STORAGE[predictions].itemsize], BITS[STORAGE[targets].itemsize]
     real_bits = BITS[real_size]
-    CHECKED, WEIGHTED = domain is not None, weighted
+    CHECKED, WEIGHTED = valid is not None, weighted
 
     def prepare(record, chunk, slot):
         call = read_call(record)
@@ -181,7 +185,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     OPTION_ARRAYS = any(variant.array_options)
     p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
     WEIGHTED, CHECKED = variant.weighted, variant.checked
-    first_invalid = _make_search(spec.domain, variant.predictions, variant.targets)
+    valid = spec.domain.valid if spec.domain else None
+    first_invalid = _make_search(valid, variant.predictions, variant.targets)
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
 
     @jitable

@@ -38,15 +38,13 @@ class PointwisePlan(CpuPlan):
             value if value in option.constants else None
             for value, option in zip(given, spec.options, strict=True)
         )
-        names = name_of(p.dtype), name_of(t.dtype)
         given_out = operands.grad_out is not None or operands.hess_out is not None
         self.checks = spec.domain is not None and not (given_out or self.weighted)
         variant = PointwiseVariant(
-            *names, self.weighted, is_array, self.outputs, constants, self.checks
-        )
-        self.prepare = None
-        if not self.checks:
-            self.prepare = prepare_kernel(spec.domain, *names, self.weighted)
+            name_of(p.dtype), name_of(t.dtype), self.weighted, is_array, self.outputs,
+            constants, self.checks,
+        )  # fmt: skip
+        self.prepare = None if self.checks else prepare_kernel(spec.domain, variant)
         self.compute = compute_kernel(spec, variant)
         self.size = p.size
         self.chunks = self.prepare_chunks = -(-p.size // CHUNK)

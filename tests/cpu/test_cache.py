@@ -168,6 +168,21 @@ def test_processes_that_fill_the_cache_at_once(copy):
         assert set(pool.map(lambda _: copy.run(MSE), range(4))) == {8.0}
 
 
+def test_without_numbas_compiler():
+    run_python(
+        """
+        import numpy as np, fastloss as fl
+        try:
+            fl.mse(np.zeros(2), np.zeros(2))
+        except RuntimeError as error:
+            assert "NUMBA_DISABLE_JIT" in str(error)
+        else:
+            raise AssertionError("not refused")
+        """,
+        NUMBA_DISABLE_JIT=1,
+    )
+
+
 def test_nowhere_to_write(copy):
     """A cache directory that cannot be made: compiled anew, but computed."""
     copy.cache.write_text("a file, not a directory")
