@@ -10,7 +10,14 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.checks import as_float
 from fastloss.cpu.plan import CpuPlan
-from fastloss.cpu.pointwise import ARRAYS, CHUNK, PointwiseCall, compute_kernel, prepare_kernel
+from fastloss.cpu.pointwise import (
+    ARRAYS,
+    CHUNK,
+    TILE,
+    PointwiseCall,
+    compute_kernel,
+    prepare_kernel,
+)
 from fastloss.cpu.record import pack
 from fastloss.dtypes import name_of
 from fastloss.layouts import new_in_order
@@ -38,8 +45,9 @@ class PointwisePlan(CpuPlan):
             value if value in option.constants else None
             for value, option in zip(given, spec.options, strict=True)
         )
-        given_out = operands.grad_out is not None or operands.hess_out is not None
-        self.checks = spec.domain is not None and not (given_out or self.weighted)
+        # A tile is looked through before it is computed: nothing is written if there is no other.
+        unseen = (operands.grad_out is None and operands.hess_out is None) or p.size <= TILE
+        self.checks = spec.domain is not None and unseen and not self.weighted
         variant = PointwiseVariant(
             name_of(p.dtype), name_of(t.dtype), self.weighted, is_array, self.outputs,
             constants, self.checks,
