@@ -164,8 +164,8 @@ CASES = (
     Case("js_divergence", (65536, 10), soft=True),
     Case("cosine_distance", (4096, 1000), soft=True),
     Case("cosine_distance", (65536, 10), soft=True),
-    Case("giou", (1_000_000, 4), soft=True, goals=(BOXES,)),
-    Case("ciou", (1_000_000, 4), soft=True, goals=(BOXES,)),
+    Case("giou", (2_500_000, 4), soft=True, goals=(BOXES,)),
+    Case("ciou", (2_500_000, 4), soft=True, goals=(BOXES,)),
     *[
         Case(loss, (8, 21, 256, 256), soft=True, goals=(REGION,))
         for loss in ("dice", "tversky", "jaccard")

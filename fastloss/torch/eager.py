@@ -93,13 +93,13 @@ def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
 _eager_loss: Callable[[Tensor, EagerCall], Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
 
 
+_keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph
 _is_batched = torch._C._functorch.is_batchedtensor
 _is_old_batched = torch._C._functorch.is_legacy_batchedtensor  # ``is_grads_batched=True``
 
 
 def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
-    kept: Tensor
-    kept, *_ = ctx.saved_tensors
+    kept: Tensor = ctx.saved_tensors[0]
     spec, reduction, options, targets, weight = ctx.call
     if not keeps_gradient(kept, spec, reduction):
         grad: Tensor
@@ -109,7 +109,7 @@ def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
         return grad
     batched = _is_batched(upstream) or _is_old_batched(upstream)
     # Else the graph ends here, and with it the only other use of the gradient.
-    keep = batched or torch._C._autograd._get_current_graph_task_keep_graph()
+    keep = batched or _keeps_graph()
     if not batched and upstream.ndim == 0 and upstream.is_cpu and upstream.item() == 1.0:
         return kept.clone() if keep else kept
     factor = aligned(upstream, kept.shape, spec, reduction, options)
