@@ -62,7 +62,8 @@ def evaluate(
     take: Door = compute
     if type(predictions) is not _ndarray:
         kind = kind_of(predictions, "predictions")
-        take = kind.door(want, predictions, targets, sample_weight, grad_output, options) or compute
+        door = kind.door(want, predictions, targets, sample_weight, grad_output, *options.values())
+        take = door or compute
     return take(
         spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
     )

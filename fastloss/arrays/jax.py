@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,17 +18,8 @@ class JaxKind(Kind):
 
     name = "jax"
 
-    def door(
-        self,
-        want: Want,
-        predictions: Any,
-        targets: Any,
-        sample_weight: Any,
-        grad_output: Any,
-        options: Mapping[str, Any],
-    ) -> Door | None:
-        arrays = (predictions, targets, sample_weight, grad_output, *options.values())
-        if not any(isinstance(array, jax.core.Tracer) for array in arrays):
+    def door(self, want: Want, predictions: Any, *others: Any) -> Door | None:
+        if not any(isinstance(array, jax.core.Tracer) for array in (predictions, *others)):
             return None
         from fastloss.jax.route import evaluate
 

@@ -6,7 +6,7 @@ NumPy's, and whatever hands over memory by DLPack, `__array_interface__`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -32,18 +32,10 @@ class Kind:
 
     name = "array"
 
-    def door(
-        self,
-        want: Want,
-        predictions: Any,
-        targets: Any,
-        sample_weight: Any,
-        grad_output: Any,
-        options: Mapping[str, Any],
-    ) -> Door | None:
+    def door(self, want: Want, predictions: Any, *others: Any) -> Door | None:
         """Return what takes this call where the library must see it; None where it need not.
 
-        A library sees what it differentiates or traces.
+        A library sees what it differentiates or traces. `others` is all else that may be an array.
         """
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,7 @@ class TorchKind(Kind):
 
     name = "torch"
 
-    def door(
-        self,
-        want: Want,
-        predictions: Any,
-        targets: Any,
-        sample_weight: Any,
-        grad_output: Any,
-        options: Mapping[str, Any],
-    ) -> Door | None:
+    def door(self, want: Want, predictions: Any, *others: Any) -> Door | None:
         if is_traced(predictions) or is_transformed():
             from fastloss.torch.route import evaluate  # importlib is closed to torch.compile
 
@@ -37,7 +28,6 @@ class TorchKind(Kind):
         differentiable = want is Want.LOSS and torch.is_grad_enabled()
         if differentiable and predictions.requires_grad:
             return _eager_door()
-        others = (targets, sample_weight, grad_output, *options.values())
         if differentiable and any(map(_requires_grad, others)):
             return _eager_door()  # it refuses to be constant to them
         if forward_ad._current_level >= 0 and any(map(_is_dual, (predictions, *others))):

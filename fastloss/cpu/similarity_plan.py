@@ -69,13 +69,9 @@ class SimilarityPlan(CpuPlan):
         divisor = float(weight.sum()) if self.mean else 1.0
         factors = weight if u is None else weight * u
         factors = factors * (upstream / divisor if divisor != 0.0 else 0.0)
-        batch = Batch(units, labels, positives, factors, np.empty(self.examples))
-        hess = operands.hess_out
-        turned = bent = None
-        if self.want.hess:
-            turned, bent = self._bend(batch)
-        else:
-            turned = self._visit(batch)
+        scaled = units * self.real.type(self.scale)
+        batch = Batch(units, scaled, labels, positives, factors, np.empty(self.examples))
+        turned, bent = self._bend(batch) if self.want.hess else (self._visit(batch), None)
         loss = None
         if self.want.loss:
             losses = np.where(weight != 0.0, batch.losses * weight, 0.0)
@@ -83,10 +79,10 @@ class SimilarityPlan(CpuPlan):
             loss = loss.astype(self.real)
         # Derivatives of nothing are 0, also where there is a nan.
         live = factors.any()
-        grad = operands.grad_out
+        grad, hess = operands.grad_out, operands.hess_out
+        lengths = lengths.astype(self.real)
         if self.want.grad:
             grad = self.new_gradient() if grad is None else grad
-            lengths = lengths.astype(self.real)
             store(across(turned, units) / lengths if live else np.zeros_like(units), grad)
         if bent is not None:
             hess = self.new_gradient() if hess is None else hess
@@ -95,8 +91,7 @@ class SimilarityPlan(CpuPlan):
 
     def _visit(self, batch: Batch) -> Array:
         """Fill in the losses; return the gradient by the units, zeros where none is wanted."""
-        turned = np.zeros_like(batch.units)
-        scaled = batch.units * self.real.type(self.scale)
+        turned, scaled = np.zeros_like(batch.units), batch.scaled
         for block, z in self._blocks(batch):
             self._launch(self.address, batch, block, z)
             if self.want.grad:
@@ -126,25 +121,25 @@ class SimilarityPlan(CpuPlan):
     def _blocks(self, batch: Batch) -> Iterator[tuple[slice, Array]]:
         """Go through the anchors: which they are, and their similarities by the temperature."""
         memory = np.empty((self.rows, self.examples), self.real)
-        scaled = batch.units * self.real.type(self.scale)
         for first in range(0, self.examples, self.rows):
             block = slice(first, min(first + self.rows, self.examples))
             z = memory[: block.stop - first]
-            yield block, np.matmul(scaled[block], batch.units.T, out=z)
+            yield block, np.matmul(batch.scaled[block], batch.units.T, out=z)
 
     def _launch(
         self, address: int, batch: Batch, block: slice, z: Array,
         anchors: Array | None = None, matrices: Array | None = None,
     ) -> None:  # fmt: skip
         numbers = np.array([block.start, len(z)], np.int64)
-        arrays = (z, *batch[1:], anchors, matrices, numbers)
+        arrays = (z, *batch[2:], anchors, matrices, numbers)
         launch(self.chunks, address, id(arrays), 1.0, 1.0)
 
 
 class Batch(NamedTuple):
-    """Numbers of all examples, by the names of `SimilarityCall`, and the embeddings at length 1."""
+    """The embeddings at length 1, these by the temperature, and what `SimilarityCall` names."""
 
     units: Array
+    scaled: Array
     labels: Array
     positives: Array
     factors: Array
