@@ -224,7 +224,8 @@ def test_a_near_match_keeps_its_digits(name, dtype):
             "jaccard": 1 - (both + smooth) / (sizes - both + smooth),
         }[name]
     loss = getattr(fl, name)(p, t, axis=-1)
-    np.testing.assert_allclose(float(loss), float(wide), rtol=8 * np.finfo(dtype).eps)
+    # The roundings of sums of 100 terms, two more sums and a quotient.
+    np.testing.assert_allclose(float(loss), float(wide), rtol=4 * np.finfo(dtype).eps)
 
 
 @each("name", NAMES)
