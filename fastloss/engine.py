@@ -62,7 +62,7 @@ def evaluate(
     take: Door = compute
     if type(predictions) is not _ndarray:
         kind = kind_of(predictions, "predictions")
-        door = kind.door(want, predictions, targets, sample_weight, grad_output, *options.values())
+        door = kind.door(want, predictions, (targets, sample_weight, grad_output), options)
         take = door or compute
     return take(
         spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options

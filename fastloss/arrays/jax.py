@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,8 +19,11 @@ class JaxKind(Kind):
 
     name = "jax"
 
-    def door(self, want: Want, predictions: Any, *others: Any) -> Door | None:
-        if not any(isinstance(array, jax.core.Tracer) for array in (predictions, *others)):
+    def door(
+        self, want: Want, predictions: Any, others: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> Door | None:
+        arrays = (predictions, *others, *options.values())
+        if not any(isinstance(array, jax.core.Tracer) for array in arrays):
             return None
         from fastloss.jax.route import evaluate
 

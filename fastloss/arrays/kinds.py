@@ -6,7 +6,7 @@ NumPy's, and whatever hands over memory by DLPack, `__array_interface__`,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -32,10 +32,13 @@ class Kind:
 
     name = "array"
 
-    def door(self, want: Want, predictions: Any, *others: Any) -> Door | None:
+    def door(
+        self, want: Want, predictions: Any, others: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> Door | None:
         """Return what takes this call where the library must see it; None where it need not.
 
-        A library sees what it differentiates or traces. `others` is all else that may be an array.
+        A library sees what it differentiates or traces. `others` and the options are all else
+        that may be an array.
         """
         return None
 

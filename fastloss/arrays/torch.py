@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,23 +15,36 @@ from fastloss.arrays.kinds import CPU, Array, Door, Kind
 from fastloss.dtypes import BFLOAT16_BITS
 from fastloss.spec import Want
 
+# Whether PyTorch is tracing or transforming, or the tensors only stand for data; bound, because
+# small calls notice.
+_is_compiling = torch.compiler.is_compiling
+_is_traced = torch._C._is_tracing
+is_transformed = torch._C._are_functorch_transforms_active
+_count_modes = torch._C._len_torch_dispatch_stack
+_plain_dispatch = torch.Tensor.__torch_dispatch__
+
 
 class TorchKind(Kind):
     """`torch.Tensor`."""
 
     name = "torch"
 
-    def door(self, want: Want, predictions: Any, *others: Any) -> Door | None:
-        if is_traced(predictions) or is_transformed():
+    def door(
+        self, want: Want, predictions: Any, others: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> Door | None:
+        traced = _is_compiling() or _is_traced() or is_transformed() or _count_modes() > 0
+        if traced or type(predictions).__torch_dispatch__ is not _plain_dispatch:
             from fastloss.torch.route import evaluate  # importlib is closed to torch.compile
 
             return evaluate
         differentiable = want is Want.LOSS and torch.is_grad_enabled()
         if differentiable and predictions.requires_grad:
             return _eager_door()
-        if differentiable and any(map(_requires_grad, others)):
+        if differentiable and any(map(_requires_grad, (*others, *options.values()))):
             return _eager_door()  # it refuses to be constant to them
-        if forward_ad._current_level >= 0 and any(map(_is_dual, (predictions, *others))):
+        if forward_ad._current_level < 0:
+            return None
+        if any(map(_is_dual, (predictions, *others, *options.values()))):
             from fastloss.torch.eager import refuse_forward_mode
 
             return refuse_forward_mode
@@ -58,9 +72,10 @@ class TorchKind(Kind):
     def give(self, result: Array) -> Any:
         if isinstance(result, DeviceArray):
             return result.owner
-        if result.dtype.kind == "V":  # BFLOAT16_BITS
+        try:  # what PyTorch looks at, in any case; small calls notice
+            return torch.from_numpy(result)
+        except TypeError:  # BFLOAT16_BITS
             return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
-        return torch.from_numpy(result)
 
 
 def _read_special(tensor: Any, role: str) -> Array:
@@ -94,21 +109,6 @@ def _is_dual(value: Any) -> bool:
     if not isinstance(value, torch.Tensor):
         return False
     return forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
-
-
-def is_transformed() -> bool:
-    """Return whether a transformation of `torch.func` is at work."""
-    return bool(torch._C._are_functorch_transforms_active())
-
-
-def is_traced(tensor: Any) -> bool:
-    """Return whether PyTorch is tracing, or the tensor is one of those that only stand for data."""
-    return bool(
-        torch.compiler.is_compiling()
-        or torch._C._is_tracing()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
-    )
 
 
 KIND = TorchKind()

@@ -7,6 +7,7 @@ run adds the arrays.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ from fastloss.checks import as_float, check_overlap, real_of
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD, MAYBE_SHARED, NO_GUARDS, Guards, Launch
 from fastloss.cpu.record import DATA, ITEMS, address_of, pack, shared_within
-from fastloss.cpu.threads import launch
+from fastloss.cpu.threads import launcher
 from fastloss.layouts import (
+    array_maker,
     broadcast_strides,
     c_strides,
     layout_record,
     memory_order,
-    new_in_order,
     permuted,
 )
 from fastloss.spec import Operands, Request, Results
@@ -57,6 +58,9 @@ class CpuPlan:
         self.shape = operands.predictions.shape
         self.dtype = operands.predictions.dtype
         self.memory_order = memory_order(operands.predictions)
+        #: These make the arrays that loss and gradient are written to.
+        self.new_loss = array_maker(self.out_shape, self.real, None)
+        self.new_gradient = array_maker(self.shape, self.dtype, self.memory_order)
         self.outputs = Outputs(
             request.want.loss,
             request.want.grad,
@@ -95,10 +99,10 @@ class CpuPlan:
         else:
             divisor, inputs = self.converted(operands)
             arrays = (loss, grad, hess, *inputs)
-        bad = launch(self.chunks, self.address, id(arrays), divisor, upstream)
+        bad = self.launch(self.address, id(arrays), divisor, upstream)
         if bad == MAYBE_SHARED:
             check_overlap(operands)
-            bad = launch(self.chunks, self.address_unguarded, id(arrays), divisor, upstream)
+            bad = self.launch(self.address_unguarded, id(arrays), divisor, upstream)
         if bad != ALL_GOOD:
             raise self.refusal(operands, bad)
         return loss, grad, hess
@@ -110,7 +114,7 @@ class CpuPlan:
         """
         loss, grad = self.new_loss(), self.new_gradient()
         arrays = (loss, grad, None, predictions, targets, None, None, None, None)
-        bad = launch(self.chunks, self.address, id(arrays), self.divisor, 1.0)
+        bad = self.launch(self.address, id(arrays), self.divisor, 1.0)
         return (loss, grad) if bad == ALL_GOOD else None
 
     def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
@@ -123,6 +127,11 @@ class CpuPlan:
     def refusal(self, operands: Operands, bad: int) -> Exception:
         """Return the error for the element or example of this number."""
         raise NotImplementedError
+
+    @functools.cached_property
+    def launch(self) -> Callable[[int, int, float, float], int]:
+        """What calls the driver."""
+        return launcher(self.chunks)
 
     @functools.cached_property
     def address(self) -> int:
@@ -175,16 +184,6 @@ class CpuPlan:
             return None
         weights = as_float(array, np.dtype(np.float64))
         return np.ascontiguousarray(np.broadcast_to(weights, self.loss_shape))
-
-    def new_loss(self) -> Array:
-        """Return a new array that the loss is written to."""
-        return np.empty(self.out_shape, self.real)
-
-    def new_gradient(self) -> Array:
-        """Return a new array that a gradient is written to."""
-        if self.memory_order is None:
-            return np.empty(self.shape, self.dtype)
-        return new_in_order(self.shape, self.dtype, self.memory_order)
 
     def new_strides(self) -> tuple[int, ...]:
         """Return the strides of a new gradient."""

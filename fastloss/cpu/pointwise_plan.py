@@ -20,7 +20,7 @@ from fastloss.cpu.pointwise import (
 )
 from fastloss.cpu.record import pack
 from fastloss.dtypes import name_of
-from fastloss.layouts import new_in_order
+from fastloss.layouts import array_maker
 from fastloss.spec import Operands, PointwiseSpec, Request
 from fastloss.variant import PointwiseVariant
 
@@ -61,6 +61,8 @@ class PointwisePlan(CpuPlan):
             self.divisor = float(p.size) if operands.sample_weight is None else math.nan
         # Along the memory of the predictions, so that arrays in Fortran order are contiguous.
         self.walk_order = self.memory_order
+        if self.per_example:
+            self.new_loss = array_maker(self.shape, self.real, self.walk_order)
         self.layouts = [
             0 if a is None else self.layout(a.shape, a.strides, a.itemsize)
             for a in (p, t, operands.grad_out, operands.hess_out)
@@ -87,12 +89,6 @@ class PointwisePlan(CpuPlan):
         if self.weighted:
             w, u = self._as_real(w), self._as_real(u)
         return self.divisor, (p, t, w, u, *self._option_lines(options))
-
-    def new_loss(self) -> Array:
-        """Return the array that the loss is written to, in the order of the walk."""
-        if self.walk_order is None or not self.per_example:
-            return np.empty(self.out_shape, self.real)
-        return new_in_order(self.shape, self.real, self.walk_order)
 
     def _as_real(self, weights: Array | None) -> Array:
         """Return weights as the kernel's real; a single 1 where there are none."""

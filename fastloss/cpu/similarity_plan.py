@@ -20,7 +20,6 @@ from fastloss.cpu.similarities import (
     compute_kernel,
     exchange_kernel,
 )
-from fastloss.cpu.threads import launch
 from fastloss.losses.anchor import BEND, FACTS, MATRICES, curvature
 from fastloss.spec import Operands, Request, Results, SimilaritySpec
 
@@ -132,7 +131,7 @@ class SimilarityPlan(CpuPlan):
     ) -> None:  # fmt: skip
         numbers = np.array([block.start, len(z)], np.int64)
         arrays = (z, *batch[2:], anchors, matrices, numbers)
-        launch(self.chunks, address, id(arrays), 1.0, 1.0)
+        self.launch(address, id(arrays), 1.0, 1.0)
 
 
 class Batch(NamedTuple):

@@ -77,19 +77,22 @@ def _driver(parallel: bool) -> Callable[..., int]:
     return compile_driver(make_drive(), parallel)
 
 
-def launch(chunks: int, plan: int, arrays: int, divisor: float, upstream: float) -> int:
-    """Call the driver; `chunks` is the number of parts that can run side by side."""
-    if chunks > 1:
-        layer = _process.layer
-        if layer in ("tbb", "omp"):
-            if numba.get_num_threads() > 1:
-                return _launch_parallel(plan, arrays, divisor, upstream)
-        elif layer == "workqueue" and _process.workqueue.acquire(blocking=False):
-            lock = _process.workqueue
-            try:
-                return _launch_parallel(plan, arrays, divisor, upstream)
-            finally:
-                lock.release()
+def launcher(chunks: int) -> Callable[[int, int, float, float], int]:
+    """Return what calls the driver, where so many parts can run side by side."""
+    return _launch_where_safe if chunks > 1 else _driver(False)
+
+
+def _launch_where_safe(plan: int, arrays: int, divisor: float, upstream: float) -> int:
+    layer = _process.layer
+    if layer in ("tbb", "omp"):
+        if numba.get_num_threads() > 1:
+            return _launch_parallel(plan, arrays, divisor, upstream)
+    elif layer == "workqueue" and _process.workqueue.acquire(blocking=False):
+        lock = _process.workqueue
+        try:
+            return _launch_parallel(plan, arrays, divisor, upstream)
+        finally:
+            lock.release()
     return _driver(False)(plan, arrays, divisor, upstream)
 
 

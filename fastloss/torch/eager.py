@@ -28,50 +28,22 @@ def evaluate(
     """Return (loss, None, None) of predictions that require grad."""
     if sample_weight is not None or options or type(targets) is not Tensor or targets.requires_grad:
         refuse_other_gradients(spec, targets, sample_weight, options)
-    return _eager_loss(predictions, (spec, reduction, options, targets, sample_weight)), None, None
+    loss = _eager_loss if keeps_gradient(predictions, spec, reduction) else _late_loss
+    return loss(predictions, (spec, reduction, options, targets, sample_weight)), None, None
 
 
-class EagerLoss(torch.autograd.function._SingleLevelFunction):
-    """A loss whose gradient is made together with it, and kept for the backward pass.
+def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
+    """Whether the gradient can be made before the upstream gradient is known.
 
-    One array of the logits' size is held where PyTorch holds two: the log-softmax, and later
-    the gradient. A float16 gradient is computed in the backward pass instead: divided by the
-    number of examples it would vanish before the upstream gradient of a scaled loss lifts it.
+    It need only be scaled then, unless float16 loses it meanwhile (divided by the number of
+    examples it vanishes before the upstream gradient of a scaled loss lifts it), or each loss has
+    an upstream gradient of its own and depends on all examples.
     """
+    return predictions.dtype is not torch.float16 and (spec.independent or reduction != "none")
 
-    @staticmethod
-    def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
-        """Compute the loss, keep the gradient."""
-        spec, reduction, options, targets, sample_weight = ctx.call = call
-        ctx.set_materialize_grads(False)
-        ctx.origin = origin_of(predictions)
-        keeps = keeps_gradient(predictions, spec, reduction)
-        found = quick.value_and_grad(predictions, call) if keeps else None
-        if found is not None:
-            ctx.save_for_backward(found[1])
-            return found[0]
-        loss: Tensor
-        want = Want.LOSS_AND_GRAD if keeps else Want.LOSS
-        loss, grad, _ = compute(
-            spec, want, predictions, targets, sample_weight, reduction, None, None, options
-        )
-        if keeps:
-            ctx.save_for_backward(grad)
-        else:  # all that the gradient is made of, so that a change of it meanwhile is an error
-            others = (targets, sample_weight, *options.values())
-            ctx.save_for_backward(predictions, *filter(torch.is_tensor, others))
-        return loss
 
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor | None) -> tuple[Tensor | None, None]:
-        """Scale the gradient, or compute it."""
-        if upstream is None:
-            return None, None
-        if not torch.is_grad_enabled():
-            return _gradient(ctx, upstream), None
-        with torch.no_grad():
-            grad = _gradient(ctx, upstream)
-        return once(ctx.call[0].name, grad, ctx.origin, upstream), None
+class _Function(torch.autograd.function._SingleLevelFunction):
+    """A loss of (predictions, call), of the kind that `torch.func` cannot transform."""
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -79,39 +51,100 @@ class EagerLoss(torch.autograd.function._SingleLevelFunction):
         raise no_forward_mode(ctx.call[0].name)
 
 
-def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
-    """Whether the gradient can be made before the upstream gradient is known.
+class EagerLoss(_Function):
+    """A loss whose gradient is made together with it, and kept for the backward pass.
 
-    It need only be scaled then, unless float16 loses it meanwhile, or each loss has an upstream
-    gradient of its own and depends on all examples.
+    One array of the logits' size is held where PyTorch holds two: the log-softmax, and later
+    the gradient.
     """
-    return predictions.dtype != torch.float16 and (spec.independent or reduction != "none")
+
+    @staticmethod
+    def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
+        """Compute the loss, keep the gradient."""
+        ctx.set_materialize_grads(False)
+        ctx.call = call
+        ctx.origin = origin_of(predictions)
+        loss, grad = quick.value_and_grad(predictions, call) or _both(predictions, call)
+        ctx.save_for_backward(grad)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor | None) -> tuple[Tensor | None, None]:
+        """Scale the gradient."""
+        if upstream is None:
+            return None, None
+        if _is_grad_enabled():
+            with torch.no_grad():
+                grad = _scaled(ctx, upstream)
+            return once(ctx.call[0].name, grad, ctx.origin, upstream), None
+        return _scaled(ctx, upstream), None
 
 
-#: The loss of (predictions, call). The Function is of the kind that `torch.func` cannot transform,
-#: and is called without the Python layer that asks.
+class LateLoss(_Function):
+    """A loss whose gradient is made in the backward pass, for want of the upstream gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
+        """Compute the loss, keep all that its gradient is made of."""
+        spec, reduction, options, targets, sample_weight = ctx.call = call
+        ctx.set_materialize_grads(False)
+        loss: Tensor
+        loss, _, _ = compute(
+            spec, Want.LOSS, predictions, targets, sample_weight, reduction, None, None, options
+        )
+        # Saved by PyTorch, so that a change of it meanwhile is an error.
+        others = (targets, sample_weight, *options.values())
+        ctx.save_for_backward(predictions, *filter(torch.is_tensor, others))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor | None) -> tuple[Tensor | None, None]:
+        """Compute the gradient."""
+        if upstream is None:
+            return None, None
+        spec, reduction, options, targets, weight = ctx.call
+        predictions: Tensor = ctx.saved_tensors[0]
+        with torch.no_grad():
+            _, grad, _ = compute(
+                spec, Want.GRAD, predictions, targets, weight, reduction, upstream, None, options
+            )
+        return once(spec.name, grad, predictions, upstream), None
+
+
+# Without the Python layers that look which derivative is meant, which small calls notice.
 _eager_loss: Callable[[Tensor, EagerCall], Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
+_late_loss: Callable[[Tensor, EagerCall], Tensor] = LateLoss.apply  # type: ignore[attr-defined]
+EagerLoss._backward_cls.apply = EagerLoss.backward  # type: ignore[attr-defined]
 
 
+def _both(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor]:
+    spec, reduction, options, targets, sample_weight = call
+    loss, grad, _ = compute(
+        spec, Want.LOSS_AND_GRAD, predictions, targets, sample_weight, reduction, None, None,
+        options,
+    )  # fmt: skip
+    return loss, grad
+
+
+_is_grad_enabled = torch.is_grad_enabled
 _keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph
 _is_batched = torch._C._functorch.is_batchedtensor
 _is_old_batched = torch._C._functorch.is_legacy_batchedtensor  # ``is_grads_batched=True``
 
 
-def _gradient(ctx: Any, upstream: Tensor) -> Tensor:
-    kept: Tensor = ctx.saved_tensors[0]
-    spec, reduction, options, targets, weight = ctx.call
-    if not keeps_gradient(kept, spec, reduction):
-        grad: Tensor
-        _, grad, _ = compute(
-            spec, Want.GRAD, kept, targets, weight, reduction, upstream, None, options
-        )
-        return grad
+def _scaled(ctx: Any, upstream: Tensor) -> Tensor:
+    """Return the kept gradient times the upstream gradient."""
+    kept: Tensor
+    (kept,) = ctx.saved_tensors
     batched = _is_batched(upstream) or _is_old_batched(upstream)
     # Else the graph ends here, and with it the only other use of the gradient.
     keep = batched or _keeps_graph()
-    if not batched and upstream.ndim == 0 and upstream.is_cpu and upstream.item() == 1.0:
+    factor: Any = None
+    if upstream.ndim == 0 and upstream.is_cpu and not batched:
+        factor = upstream.tolist()  # `item` takes PyTorch's dispatcher, which small calls notice
+    if factor == 1.0:
         return kept.clone() if keep else kept
+    spec, reduction, options, _, _ = ctx.call
     factor = aligned(upstream, kept.shape, spec, reduction, options)
     return times(kept, factor) if keep else kept.mul_(factor)
 

@@ -21,6 +21,9 @@ from fastloss.torch.call import is_integer
 
 Tensor = torch.Tensor
 
+#: Where fastloss returns float32, and PyTorch the input's dtype.
+_NARROW = {torch.float16, torch.bfloat16}
+
 
 def cross_entropy(
     input: Tensor,
@@ -244,9 +247,9 @@ def _call(
     result, _, _ = evaluate(
         loss.spec, Want.LOSS, input, target, sample_weight, reduction, None, None, options
     )
-    if result.dtype is input.dtype or torch.is_autocast_enabled(input.device.type):
-        return result
-    return result.to(input.dtype)
+    if input.dtype in _NARROW and not torch.is_autocast_enabled(input.device.type):
+        return result.to(input.dtype)
+    return result
 
 
 def _rescaled(

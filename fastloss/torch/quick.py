@@ -19,6 +19,7 @@ from fastloss.spec import Want
 from fastloss.torch.call import EagerCall, Tensor
 
 _strided = torch.strided
+_from_numpy = torch.from_numpy
 
 #: By loss, options and the tensors' signatures; None where a plan has to see arrays.
 _plans: dict[Any, CpuPlan | None] = {}
@@ -29,10 +30,9 @@ def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor
     spec, reduction, options, targets, sample_weight = call
     if sample_weight is not None or type(targets) is not Tensor or stand_in is None:
         return None
-    # Line by line, without a loop: small calls notice.
-    if not (predictions.is_cpu and targets.is_cpu):
-        return None
-    if not (predictions.layout is targets.layout is _strided):
+    # Without a loop: small calls notice.
+    dense = predictions.layout is targets.layout is _strided
+    if not (dense and predictions.is_cpu and targets.is_cpu):
         return None
     if predictions.is_neg() or targets.is_neg():
         return None
@@ -43,8 +43,8 @@ def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor
             return None
     key = (
         spec, reduction, scalars,
-        predictions.dtype, predictions.shape, predictions.stride(),
-        targets.dtype, targets.shape, targets.stride(),
+        predictions.dtype, predictions.shape, predictions.is_contiguous() or predictions.stride(),
+        targets.dtype, targets.shape, targets.is_contiguous() or targets.stride(),
     )  # fmt: skip
     try:
         plan = _plans[key]
@@ -59,7 +59,7 @@ def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor
     if results is None:
         return None
     loss, grad = results
-    return KIND.give(loss), KIND.give(grad)
+    return _from_numpy(loss), KIND.give(grad)  # a loss has a dtype that NumPy knows
 
 
 def _plan(predictions: Tensor, call: EagerCall) -> CpuPlan | None:
