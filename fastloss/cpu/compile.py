@@ -56,10 +56,7 @@ class Kernel:
     @functools.cached_property
     def compiled(self) -> Any:
         """The compiled function, an object of Numba's."""
-        if config.DISABLE_JIT:
-            raise RuntimeError(
-                "fastloss computes by what Numba compiles, and NUMBA_DISABLE_JIT is set; unset it"
-            )
+        need_compiler()
         vector_math()
         function = named(self.make(), self.label + (self.user_digest or ""))
         decorate = functools.partial(cfunc, _SIGNATURE, **OPTIONS)
@@ -69,6 +66,14 @@ class Kernel:
     def address(self) -> int:
         """Where the compiled function lies."""
         return int(self.compiled.address)
+
+
+def need_compiler() -> None:
+    """Refuse to run where Numba compiles nothing."""
+    if config.DISABLE_JIT:
+        raise RuntimeError(
+            "fastloss computes by what Numba compiles, and NUMBA_DISABLE_JIT is set; unset it"
+        )
 
 
 def cached(decorate: Callable[..., Any], function: Callable[..., Any]) -> Any:
@@ -83,6 +88,7 @@ def cached(decorate: Callable[..., Any], function: Callable[..., Any]) -> Any:
 
 def compile_driver(function: Callable[..., Any], parallel: bool) -> Callable[..., int]:
     """Compile the driver at once, serial or on Numba's threads."""
+    need_compiler()
     form = named(function, "_parallel" if parallel else "_serial")
     dispatcher = cached(
         functools.partial(
