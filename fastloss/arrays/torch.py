@@ -42,13 +42,13 @@ class TorchKind(Kind):
             return _eager_door()
         if differentiable and any(map(_requires_grad, (*others, *options.values()))):
             return _eager_door()  # it refuses to be constant to them
-        if forward_ad._current_level < 0:
-            return None
-        if any(map(_is_dual, (predictions, *others, *options.values()))):
+        if forward_ad._current_level >= 0 and any(
+            map(_is_dual, (predictions, *others, *options.values()))
+        ):
             from fastloss.torch.eager import refuse_forward_mode
 
             return refuse_forward_mode
-        return None
+        return _quick_door()
 
     def device(self, array: Any) -> str:
         # A pinned tensor is on the CPU; a CUDA device has a number.
@@ -96,6 +96,13 @@ def _read_special(tensor: Any, role: str) -> Array:
 @functools.cache
 def _eager_door() -> Door:
     from fastloss.torch.eager import evaluate
+
+    return evaluate
+
+
+@functools.cache
+def _quick_door() -> Door:
+    from fastloss.torch.quick import evaluate
 
     return evaluate
 

@@ -86,13 +86,7 @@ class CpuPlan:
         p, t, _, _, grad, hess, _ = operands
         if (grad is not None and not (self.guarded and grad.flags.writeable)) or hess is not None:
             check_overlap(operands)
-        loss = None
-        if self.outputs.loss:
-            loss = self.new_loss()
-        if grad is None and self.outputs.grad:
-            grad = self.new_gradient()
-        if hess is None and self.outputs.hess:
-            hess = self.new_gradient()
+        results = loss, grad, hess = self.results(grad, hess)
         arrays: tuple[Array | None, ...]
         if self.as_given:
             divisor, arrays = self.divisor, (loss, grad, hess, p, t, None, None, None, None)
@@ -105,17 +99,27 @@ class CpuPlan:
             bad = self.launch(self.address_unguarded, id(arrays), divisor, upstream)
         if bad != ALL_GOOD:
             raise self.refusal(operands, bad)
-        return loss, grad, hess
+        return results
 
-    def run_at(self, predictions: Any, targets: Any) -> tuple[Array, Array] | None:
-        """Compute loss and gradient from a `stand_in` of each array, both taken as given.
+    def run_at(self, predictions: Any, targets: Any) -> Results | None:
+        """Compute new arrays from a `stand_in` of each array, both taken as given.
 
         None if a target is refused: `run` has the words for it.
         """
-        loss, grad = self.new_loss(), self.new_gradient()
-        arrays = (loss, grad, None, predictions, targets, None, None, None, None)
+        results = loss, grad, hess = self.results(None, None)
+        arrays = (loss, grad, hess, predictions, targets, None, None, None, None)
         bad = self.launch(self.address, id(arrays), self.divisor, 1.0)
-        return (loss, grad) if bad == ALL_GOOD else None
+        return results if bad == ALL_GOOD else None
+
+    def results(self, grad: Array | None, hess: Array | None) -> Results:
+        """Return the arrays that results are written to: new ones for those not given."""
+        outputs = self.outputs
+        loss = self.new_loss() if outputs.loss else None
+        if grad is None and outputs.grad:
+            grad = self.new_gradient()
+        if hess is None and outputs.hess:
+            hess = self.new_gradient()
+        return loss, grad, hess
 
     def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
         """Return what the sum of the losses is divided by, and the inputs as kernels take them.

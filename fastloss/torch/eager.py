@@ -61,10 +61,13 @@ class EagerLoss(_Function):
     @staticmethod
     def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
         """Compute the loss, keep the gradient."""
+        spec, reduction, options, targets, weight = ctx.call = call
         ctx.set_materialize_grads(False)
-        ctx.call = call
         ctx.origin = origin_of(predictions)
-        loss, grad = quick.value_and_grad(predictions, call) or _both(predictions, call)
+        loss: Tensor
+        loss, grad, _ = quick.evaluate(
+            spec, Want.LOSS_AND_GRAD, predictions, targets, weight, reduction, None, None, options
+        )
         ctx.save_for_backward(grad)
         return loss
 
@@ -86,14 +89,14 @@ class LateLoss(_Function):
     @staticmethod
     def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
         """Compute the loss, keep all that its gradient is made of."""
-        spec, reduction, options, targets, sample_weight = ctx.call = call
+        spec, reduction, options, targets, weight = ctx.call = call
         ctx.set_materialize_grads(False)
         loss: Tensor
-        loss, _, _ = compute(
-            spec, Want.LOSS, predictions, targets, sample_weight, reduction, None, None, options
+        loss, _, _ = quick.evaluate(
+            spec, Want.LOSS, predictions, targets, weight, reduction, None, None, options
         )
         # Saved by PyTorch, so that a change of it meanwhile is an error.
-        others = (targets, sample_weight, *options.values())
+        others = (targets, weight, *options.values())
         ctx.save_for_backward(predictions, *filter(torch.is_tensor, others))
         return loss
 
@@ -115,15 +118,6 @@ class LateLoss(_Function):
 _eager_loss: Callable[[Tensor, EagerCall], Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
 _late_loss: Callable[[Tensor, EagerCall], Tensor] = LateLoss.apply  # type: ignore[attr-defined]
 EagerLoss._backward_cls.apply = EagerLoss.backward  # type: ignore[attr-defined]
-
-
-def _both(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor]:
-    spec, reduction, options, targets, sample_weight = call
-    loss, grad, _ = compute(
-        spec, Want.LOSS_AND_GRAD, predictions, targets, sample_weight, reduction, None, None,
-        options,
-    )  # fmt: skip
-    return loss, grad
 
 
 _is_grad_enabled = torch.is_grad_enabled

@@ -1,4 +1,4 @@
-"""Small calls in PyTorch's eager mode: two dense CPU tensors, and options that are no arrays.
+"""The short way for calls on dense CPU tensors, without an array among the options.
 
 A plan is found by what the tensors say of themselves and computes where they lie. To read them as
 NumPy arrays first takes longer than the loss of a small batch.
@@ -6,6 +6,7 @@ NumPy arrays first takes longer than the loss of a small batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from fastloss.arrays import CPU
 from fastloss.arrays.torch import KIND
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import stand_in
-from fastloss.spec import Want
-from fastloss.torch.call import EagerCall, Tensor
+from fastloss.spec import Spec, Want
+from fastloss.torch.call import Tensor
 
 _strided = torch.strided
 _from_numpy = torch.from_numpy
@@ -25,14 +26,39 @@ _from_numpy = torch.from_numpy
 _plans: dict[Any, CpuPlan | None] = {}
 
 
-def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor] | None:
-    """Return (loss, gradient), or None where a call is not of this kind."""
-    spec, reduction, options, targets, sample_weight = call
-    if sample_weight is not None or type(targets) is not Tensor or stand_in is None:
-        return None
+def evaluate(
+    spec: Spec,
+    want: Want,
+    predictions: Tensor,
+    targets: Any,
+    sample_weight: Any,
+    reduction: str,
+    grad_output: Any,
+    out: Any,
+    options: Mapping[str, Any],
+) -> tuple[Any, Any, Any]:
+    """Return (loss, gradient, hessian), computed at once."""
+    if sample_weight is grad_output is out is None and type(targets) is Tensor:
+        results = where_they_lie(spec, want, predictions, targets, reduction, options)
+        if results is not None:
+            return results
+    return engine.compute(
+        spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
+    )
+
+
+def where_they_lie(
+    spec: Spec,
+    want: Want,
+    predictions: Tensor,
+    targets: Tensor,
+    reduction: str,
+    options: Mapping[str, Any],
+) -> tuple[Any, Any, Any] | None:
+    """Return (loss, gradient, hessian), or None where a call is not of this kind."""
     # Without a loop: small calls notice.
     dense = predictions.layout is targets.layout is _strided
-    if not (dense and predictions.is_cpu and targets.is_cpu):
+    if not (dense and predictions.is_cpu and targets.is_cpu) or stand_in is None:
         return None
     if predictions.is_neg() or targets.is_neg():
         return None
@@ -42,14 +68,14 @@ def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor
         if arrays:
             return None
     key = (
-        spec, reduction, scalars,
+        spec, want, reduction, scalars,
         predictions.dtype, predictions.shape, predictions.is_contiguous() or predictions.stride(),
         targets.dtype, targets.shape, targets.is_contiguous() or targets.stride(),
     )  # fmt: skip
     try:
         plan = _plans[key]
     except KeyError:
-        plan = _plan(predictions, call)
+        plan = _plan(spec, want, predictions, targets, reduction, options)
         engine.remember(_plans, key, plan)
     except TypeError:  # a reduction that cannot be hashed: the checks refuse it
         return None
@@ -58,13 +84,22 @@ def value_and_grad(predictions: Tensor, call: EagerCall) -> tuple[Tensor, Tensor
     results = plan.run_at(stand_in(predictions.data_ptr()), stand_in(targets.data_ptr()))
     if results is None:
         return None
-    loss, grad = results
-    return _from_numpy(loss), KIND.give(grad)  # a loss has a dtype that NumPy knows
+    loss, grad, hess = results
+    return (
+        None if loss is None else _from_numpy(loss),  # of a dtype that NumPy knows
+        None if grad is None else KIND.give(grad),
+        None if hess is None else KIND.give(hess),
+    )
 
 
-def _plan(predictions: Tensor, call: EagerCall) -> CpuPlan | None:
-    spec, reduction, options, targets, _ = call
-    want = Want.LOSS_AND_GRAD
+def _plan(
+    spec: Spec,
+    want: Want,
+    predictions: Tensor,
+    targets: Tensor,
+    reduction: str,
+    options: Mapping[str, Any],
+) -> CpuPlan | None:
     device, operands, _, scalars = engine.read(
         KIND, want, predictions, targets, None, None, None, options
     )
