@@ -130,17 +130,20 @@ def _scaled(ctx: Any, upstream: Tensor) -> Tensor:
     """Return the kept gradient times the upstream gradient."""
     kept: Tensor
     (kept,) = ctx.saved_tensors
-    batched = _is_batched(upstream) or _is_old_batched(upstream)
-    # Else the graph ends here, and with it the only other use of the gradient.
-    keep = batched or _keeps_graph()
     factor: Any = None
-    if upstream.ndim == 0 and upstream.is_cpu and not batched:
-        factor = upstream.tolist()  # `item` takes PyTorch's dispatcher, which small calls notice
+    if upstream.ndim == 0 and upstream.is_cpu:
+        try:  # `item` takes PyTorch's dispatcher, which small calls notice
+            factor = upstream.tolist()
+        except RuntimeError:  # one of a batch, whose numbers `vmap` keeps to itself
+            factor = None
     if factor == 1.0:
-        return kept.clone() if keep else kept
+        return kept.clone() if _keeps_graph() else kept
     spec, reduction, options, _, _ = ctx.call
     factor = aligned(upstream, kept.shape, spec, reduction, options)
-    return times(kept, factor) if keep else kept.mul_(factor)
+    if _keeps_graph() or _is_batched(upstream) or _is_old_batched(upstream):
+        return times(kept, factor)
+    # The graph ends here, and with it the only other use of the gradient.
+    return kept.mul_(factor)
 
 
 def refuse_other_gradients(

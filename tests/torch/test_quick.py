@@ -80,8 +80,8 @@ def test_weights_and_options_that_are_tensors_go_the_long_way(taken):
     assert taken == [False, True]
 
 
-@each("loss", [fl.cross_entropy, fl.mse, fl.hinge])
-@each("reduction", ["mean", "sum", "none"])
+@each("loss", [fl.cross_entropy, fl.mse])
+@each("reduction", ["mean", "none"])
 def test_every_method_takes_it(loss, reduction, taken):
     """Also where nothing is differentiated; the same bits as from NumPy arrays."""
     logits = torch.randn(4, 3, requires_grad=True)
