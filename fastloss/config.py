@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastloss import reuse
+
 
 class Config:
     """`fastloss.config`: settings that hold for the process.
@@ -11,6 +13,9 @@ class Config:
     validate_cuda : bool
         Whether a class index out of range raises on CUDA as well. The check waits for the
         device, so the default is False: the loss and the gradient of that row are nan.
+    kept_memory : int
+        How many bytes of large results on the CPU are kept for later results once nobody has them
+        any more, at most; 512 MiB. With 0 such memory goes back to the system, at once.
     """
 
     __slots__ = ("validate_cuda",)
@@ -18,8 +23,19 @@ class Config:
     def __init__(self) -> None:
         self.validate_cuda = False
 
+    @property
+    def kept_memory(self) -> int:
+        """How many bytes are kept for later results, at most."""
+        return reuse.limit()
+
+    @kept_memory.setter
+    def kept_memory(self, count: int) -> None:
+        if not isinstance(count, int) or count < 0:
+            raise ValueError(f"kept_memory must be a number of bytes >= 0, not {count!r}")
+        reuse.set_limit(count)
+
     def __repr__(self) -> str:
-        return f"Config(validate_cuda={self.validate_cuda})"
+        return f"Config(validate_cuda={self.validate_cuda}, kept_memory={self.kept_memory})"
 
 
 config = Config()

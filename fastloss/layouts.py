@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,16 +15,6 @@ def memory_order(array: Array) -> tuple[int, ...] | None:
         return None
     order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
     return None if order == list(range(array.ndim)) else tuple(order)
-
-
-def array_maker(
-    shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...] | None
-) -> Callable[[], Array]:
-    """Return what makes new arrays whose axes lie in memory in this order; None for C order."""
-    if order is None:
-        return functools.partial(np.empty, shape, dtype)
-    packed, axes = permuted(shape, order), np.argsort(order)
-    return lambda: np.empty(packed, dtype).transpose(axes)
 
 
 def permuted(values: tuple[int, ...], order: tuple[int, ...] | None) -> tuple[int, ...]:

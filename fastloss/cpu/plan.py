@@ -19,13 +19,13 @@ from fastloss.cpu.driver import ALL_GOOD, MAYBE_SHARED, NO_GUARDS, Guards, Launc
 from fastloss.cpu.record import DATA, ITEMS, address_of, pack, shared_within
 from fastloss.cpu.threads import launcher
 from fastloss.layouts import (
-    array_maker,
     broadcast_strides,
     c_strides,
     layout_record,
     memory_order,
     permuted,
 )
+from fastloss.reuse import array_maker
 from fastloss.spec import Operands, Request, Results
 from fastloss.variant import Outputs
 
@@ -59,7 +59,7 @@ class CpuPlan:
         self.dtype = operands.predictions.dtype
         self.memory_order = memory_order(operands.predictions)
         #: These make the arrays that loss and gradient are written to.
-        self.new_loss = array_maker(self.out_shape, self.real, None)
+        self.new_loss = array_maker(self.out_shape, self.real)
         self.new_gradient = array_maker(self.shape, self.dtype, self.memory_order)
         self.outputs = Outputs(
             request.want.loss,

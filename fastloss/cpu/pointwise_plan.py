@@ -20,7 +20,7 @@ from fastloss.cpu.pointwise import (
 )
 from fastloss.cpu.record import pack
 from fastloss.dtypes import name_of
-from fastloss.layouts import array_maker
+from fastloss.reuse import array_maker
 from fastloss.spec import Operands, PointwiseSpec, Request
 from fastloss.variant import PointwiseVariant
 

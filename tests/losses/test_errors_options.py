@@ -258,6 +258,7 @@ def test_predictions_and_targets_on_different_devices(case):
 def test_config_has_only_its_settings():
     """A misspelt setting must not vanish without a word."""
     assert fl.config.validate_cuda is False
+    assert repr(fl.config) == f"Config(validate_cuda=False, kept_memory={2**29})"
     with pytest.raises(AttributeError, match="validate_cpu"):
         fl.config.validate_cpu = True
 
