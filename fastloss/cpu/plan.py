@@ -101,12 +101,15 @@ class CpuPlan:
             raise self.refusal(operands, bad)
         return results
 
-    def run_at(self, predictions: Any, targets: Any) -> Results | None:
-        """Compute new arrays from a `stand_in` of each array, both taken as given.
+    def run_at(
+        self, predictions: Any, targets: Any, results: tuple[Any, Any, Any] | None = None
+    ) -> tuple[Any, Any, Any] | None:
+        """Compute from a `stand_in` of each array, both taken as given; return the results.
 
-        None if a target is refused: `run` has the words for it.
+        They are new, or those given: dense, and apart from each other and all else. None if a
+        target is refused, by when they may be written: `run` has the words for it.
         """
-        results = loss, grad, hess = self.results(None, None)
+        loss, grad, hess = results = results or self.results(None, None)
         arrays = (loss, grad, hess, predictions, targets, None, None, None, None)
         bad = self.launch(self.address, id(arrays), self.divisor, 1.0)
         return results if bad == ALL_GOOD else None

@@ -97,6 +97,9 @@ class _CallFrame(ctypes.Structure):
 
 _Handler = ctypes.CFUNCTYPE(c_void_p, POINTER(_CallFrame))
 
+#: Where arrays lie; 0 for an empty one.
+Addresses = Sequence[int]
+
 #: The handlers that XLA may call, by the name of their target: they live as long as the process.
 _handlers: dict[str, Any] = {}
 
@@ -107,41 +110,41 @@ class Layout:
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.shape = shape
         self.dtype = np.dtype(dtype)
-        self._memory = ctypes.c_char * (math.prod(shape) * self.dtype.itemsize)
+        self.nbytes = math.prod(shape) * self.dtype.itemsize
+        self._memory = ctypes.c_char * self.nbytes
 
-    def at(self, address: int | None) -> Array:
+    def at(self, address: int) -> Array:
         """Return the array at the address."""
         if not address:  # an empty array needs no memory
             return np.empty(self.shape, self.dtype)
         return np.ndarray(self.shape, self.dtype, self._memory.from_address(address))
 
 
-def _huge_pages() -> Callable[[Array], None]:
-    """Return what asks Linux for huge pages under a large new array, as NumPy does for its own.
+def _huge_pages() -> Callable[[int, int], None]:
+    """Return what asks Linux for huge pages under large new memory, as NumPy does for its own.
 
     XLA's results come as untouched memory, and faulting them in by 4 KiB takes longer than
     computing them.
     """
     advise = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform == "linux" else None
 
-    def ask(array: Array) -> None:
-        if advise is not None and array.nbytes >= _LARGE:
-            start = -(-array.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
-            length = array.ctypes.data + array.nbytes - start
-            advise(c_void_p(start), c_size_t(length), mmap.MADV_HUGEPAGE)
+    def ask(address: int, nbytes: int) -> None:
+        if advise is not None and nbytes >= _LARGE:
+            start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+            advise(c_void_p(start), c_size_t(address + nbytes - start), mmap.MADV_HUGEPAGE)
 
     return ask
 
 
 def register(
     name: str,
-    function: Callable[..., None],
+    function: Callable[[Addresses, Addresses], None],
     inputs: Sequence[Layout],
     outputs: Sequence[Layout],
 ) -> None:
-    """Make `function(*inputs, *outputs)`, which writes its outputs, a target on the CPU.
+    """Make `function`, which reads inputs and writes outputs, a target on the CPU.
 
-    What it raises becomes XLA's error, with the same text.
+    It gets the addresses of both. What it raises becomes XLA's error, with the same text.
 
     Raises
     ------
@@ -166,12 +169,10 @@ def register(
             if frame.args.size != len(inputs) or frame.rets.size != len(outputs):
                 raise TypeError(f"{name}: XLA passed another number of arrays")
             given, wanted = frame.args.buffers, frame.rets.buffers
-            results = [layout.at(wanted[k].contents.data) for k, layout in enumerate(outputs)]
-            for array in results:
-                ask_for_huge_pages(array)
-            function(
-                *[layout.at(given[k].contents.data) for k, layout in enumerate(inputs)], *results
-            )
+            results = [wanted[k].contents.data or 0 for k in range(len(outputs))]
+            for address, layout in zip(results, outputs, strict=True):
+                ask_for_huge_pages(address, layout.nbytes)
+            function([given[k].contents.data or 0 for k in range(len(inputs))], results)
         except BaseException as error:  # nothing may unwind through XLA
             message = f"{type(error).__name__}: {error}".encode()
             args = _ErrorArgs(ctypes.sizeof(_ErrorArgs), None, message, _INVALID_ARGUMENT)

@@ -7,7 +7,7 @@ import hashlib
 import uuid
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,34 +19,9 @@ from fastloss import engine
 from fastloss.axes import axes_of, behind_batch, without
 from fastloss.checks import real_of
 from fastloss.jax import ffi
+from fastloss.jax.call import Call, Target, compute
 from fastloss.loss import registered
-from fastloss.spec import ClassSpec, Operands, Spec, Want
-
-
-class Call(NamedTuple):
-    """What is asked of a loss, besides the arrays; hashable.
-
-    The operands are predictions, targets, then sample weight and upstream gradient where they
-    are given, then the options that are arrays.
-    """
-
-    spec: Spec
-    want: Want
-    reduction: str
-    options: tuple[tuple[str, Any], ...]
-    weighted: bool
-    upstream: bool
-    arrays: tuple[str, ...]
-
-    def split(self, operands: Sequence[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Return (predictions, targets, sample weight, upstream gradient, options)."""
-        rest = list(operands[2:])
-        weight = rest.pop(0) if self.weighted else None
-        upstream = rest.pop(0) if self.upstream else None
-        return operands[0], operands[1], weight, upstream, dict(
-            zip(self.arrays, rest, strict=True)
-        )  # fmt: skip
-
+from fastloss.spec import ClassSpec, Operands, Spec
 
 loss_p = Primitive("fastloss")
 loss_p.multiple_results = True
@@ -87,19 +62,6 @@ def _abstract(*operands: Any, call: Call) -> list[Any]:
 # --- on the CPU -------------------------------------------------------------------------
 
 
-def _compute(call: Call, n_operands: int, *arrays: Any) -> None:
-    """Compute into the arrays behind the operands."""
-    p, t, w, u, options = call.split(arrays[:n_operands])
-    results = list(arrays[n_operands:])
-    loss = results.pop(0) if call.want.loss else None
-    out = None if not results else results[0] if len(results) == 1 else tuple(results)
-    value, _, _ = engine.compute(
-        call.spec, call.want, p, t, w, call.reduction, u, out, {**dict(call.options), **options}
-    )
-    if loss is not None:
-        loss[...] = value
-
-
 def _target_name(call: Call, shapes: Any) -> str:
     """Return a name that means the same in every process: XLA's own cache outlives this one."""
     known = any(loss.spec is call.spec for loss in registered())
@@ -121,7 +83,7 @@ def _lower_cpu(ctx: Any, *operands: Any, call: Call) -> Any:
     shapes = [(a.shape, str(a.dtype)) for a in (*ctx.avals_in, *ctx.avals_out)]
     name = _target_name(call, shapes)
     try:
-        ffi.register(name, functools.partial(_compute, call, len(inputs)), inputs, outputs)
+        ffi.register(name, Target(call, inputs, outputs), inputs, outputs)
     except RuntimeError as error:
         _say_once(str(error))
         return mlir.lower_fun(_callback, multiple_results=True)(ctx, *operands, call=call)
@@ -132,13 +94,13 @@ def _callback(*operands: Any, call: Call) -> Any:
     """Compute by way of Python and copies, where there is no FFI."""
     results = _results(call, *((o.shape, np.dtype(o.dtype)) for o in operands))
 
-    def compute(*arrays: Any) -> list[Any]:
+    def on_the_host(*arrays: Any) -> list[Any]:
         outputs = [np.empty(shape, dtype) for shape, dtype in results]
-        _compute(call, len(arrays), *map(np.asarray, arrays), *outputs)
+        compute(call, [*map(np.asarray, arrays)], outputs)
         return outputs
 
     shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results]
-    return jax.pure_callback(compute, shapes, *operands)
+    return jax.pure_callback(on_the_host, shapes, *operands)
 
 
 @functools.cache

@@ -11,7 +11,8 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from fastloss.axes import axes_of
-from fastloss.jax.primitive import Call, loss_p
+from fastloss.jax.call import Call
+from fastloss.jax.primitive import loss_p
 from fastloss.spec import Spec, Want
 
 

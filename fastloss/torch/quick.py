@@ -14,6 +14,7 @@ import torch
 from fastloss import engine
 from fastloss.arrays import CPU
 from fastloss.arrays.torch import KIND
+from fastloss.cpu.direct import direct_plan
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import stand_in
 from fastloss.spec import Spec, Want
@@ -75,7 +76,7 @@ def where_they_lie(
     try:
         plan = _plans[key]
     except KeyError:
-        plan = _plan(spec, want, predictions, targets, reduction, options)
+        plan = direct_plan(KIND, spec, want, predictions, targets, reduction, options)
         engine.remember(_plans, key, plan)
     except TypeError:  # a reduction that cannot be hashed: the checks refuse it
         return None
@@ -90,18 +91,3 @@ def where_they_lie(
         None if grad is None else KIND.give(grad),
         None if hess is None else KIND.give(hess),
     )
-
-
-def _plan(
-    spec: Spec,
-    want: Want,
-    predictions: Tensor,
-    targets: Tensor,
-    reduction: str,
-    options: Mapping[str, Any],
-) -> CpuPlan | None:
-    device, operands, _, scalars = engine.read(
-        KIND, want, predictions, targets, None, None, None, options
-    )
-    plan = engine.make_plan(spec, want, reduction, device, operands, scalars, options)
-    return plan if isinstance(plan, CpuPlan) and plan.as_given else None

@@ -1,0 +1,99 @@
+"""Calls on XLA's memory: by a plan that takes addresses where there is one, with the same bits."""
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+
+import jax.numpy as jnp  # noqa: E402
+
+import fastloss as fl  # noqa: E402
+from fastloss.jax.call import Target  # noqa: E402
+from tests.helpers import assert_same_bits, each  # noqa: E402
+
+LOGITS = jax.random.normal(jax.random.key(0), (6, 5))
+LABELS = jnp.array([0, 4, 2, 1, 3, 0])
+SIGNS = jnp.sign(LOGITS)
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Whether each call went the short way."""
+    found = []
+    real = Target._short_way
+
+    def watched(*args):
+        found.append(real(*args))
+        return found[-1]
+
+    monkeypatch.setattr(Target, "_short_way", watched)
+    return found
+
+
+def run(call, *arrays, **options):
+    return jax.tree.map(np.asarray, jax.jit(lambda *a: call(*a, **options))(*arrays))
+
+
+CALLS = {
+    "loss": (fl.cross_entropy, LABELS, {}),
+    "each loss": (fl.cross_entropy, LABELS, {"reduction": "none"}),
+    "options": (fl.cross_entropy.value_and_grad, LABELS, {"label_smoothing": 0.1, "z_loss": 0.1}),
+    "other axis": (fl.cross_entropy.grad, LABELS[:5], {"axis": 0}),
+    "soft": (fl.cross_entropy.value_and_grad, jax.nn.softmax(LOGITS), {}),
+    "curvature": (fl.cross_entropy.grad_and_hess, LABELS, {}),
+    "labels": (fl.hinge.value_and_grad, SIGNS, {}),
+    "integers": (fl.mse.value_and_grad, SIGNS.astype(np.int32), {"reduction": "none"}),
+}
+
+
+@each("name", CALLS)
+def test_same_bits_by_both_ways(name, taken, monkeypatch):
+    call, targets, options = CALLS[name]
+    short = run(call, LOGITS, targets, **options)
+    assert taken == [True]
+    monkeypatch.setattr(Target, "plan", None)
+    # By another name: XLA knows the target of these shapes already.
+    monkeypatch.setattr("fastloss.jax.primitive._target_name", lambda *_: f"the long way: {name}")
+    long = run(call, LOGITS, targets, **options)
+    assert taken == [True, False]
+    for a, b in zip(jax.tree.leaves(short), jax.tree.leaves(long), strict=True):
+        assert_same_bits(a, b)
+
+
+def test_weights_and_losses_of_other_plans_go_the_long_way(taken):
+    run(fl.cross_entropy, LOGITS, LABELS, sample_weight=jnp.ones(6))
+    run(fl.cross_entropy, LOGITS, LABELS, class_weight=jnp.ones(5))
+    run(fl.ntxent, LOGITS, LABELS)
+    run(fl.cross_entropy, LOGITS, LABELS.astype(np.uint8))
+    assert taken == [False] * 4
+
+
+def test_empty_arrays():
+    loss, grad = run(fl.mse.value_and_grad, LOGITS[:0], SIGNS[:0], reduction="sum")
+    assert loss == 0.0 and grad.shape == (0, 5)
+
+
+@each("bad", [5, -1])
+def test_a_refused_target_is_named(bad, taken):
+    with pytest.raises(Exception, match=f"IndexError.*{bad}"):
+        run(fl.cross_entropy.value_and_grad, LOGITS, LABELS.at[2].set(bad))
+    with pytest.raises(Exception, match=r"ValueError.*0\.5"):
+        run(fl.hinge.value_and_grad, LOGITS, SIGNS.at[2, 1].set(0.5))
+    assert taken == [False, False]
+
+
+def test_targets_are_read_once():
+    """Nobody sees what is written before a target is refused."""
+    target = Target(*_call_of(fl.hinge, LOGITS, SIGNS))
+    assert target.plan.checks and target.plan.prepare is None
+
+
+def _call_of(loss, *arrays):
+    """What XLA's target is made of."""
+    from fastloss.jax.call import Call
+    from fastloss.jax.ffi import Layout
+    from fastloss.spec import Want
+
+    call = Call(loss.spec, Want.LOSS_AND_GRAD, "mean", (), False, False, ())
+    layouts = [Layout(array.shape, array.dtype) for array in arrays]
+    return call, layouts, [Layout((), np.float32), layouts[0]]
