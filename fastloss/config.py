@@ -14,8 +14,7 @@ class Config:
         Whether a class index out of range raises on CUDA as well. The check waits for the
         device, so the default is False: the loss and the gradient of that row are nan.
     kept_memory : int
-        How many bytes of large results on the CPU are kept for later results once nobody has them
-        any more, at most; 512 MiB. With 0 such memory goes back to the system, at once.
+        How many bytes are kept for later results, at most.
     """
 
     __slots__ = ("validate_cuda",)
@@ -25,7 +24,11 @@ class Config:
 
     @property
     def kept_memory(self) -> int:
-        """How many bytes are kept for later results, at most."""
+        """How many bytes are kept for later results on the CPU, at most; 512 MiB by default.
+
+        A large result is written where an earlier one was, if nobody has that any more. With 0
+        such memory goes back to the system, at once.
+        """
         return reuse.limit()
 
     @kept_memory.setter
