@@ -56,13 +56,14 @@ HOLDERS = {
 def test_what_somebody_has_is_left_alone(holder):
     array = new()
     array[:] = 1
-    held = HOLDERS[holder](array)
+    held = [HOLDERS[holder](array)]
     place = address(array)
     del array
     others = [new() for _ in range(6)]
     for other in others:
         other[:] = 2
     assert place not in map(address, others)
+    held.clear()
 
 
 def test_no_two_share_memory():
