@@ -10,6 +10,8 @@ import torch
 
 import fastloss as fl
 from fastloss import reuse
+from fastloss.torch import operators
+from fastloss.torch.call import Call
 from tests.helpers import each
 
 SHAPE = (reuse.LARGE // 4,)
@@ -180,3 +182,12 @@ def test_training_steps_in_torch_use_one_block():
     x.grad = None
     fl.cross_entropy(x, y).backward()
     assert x.grad.data_ptr() != first.data_ptr()
+
+
+def test_operators_of_torch_use_one_block():
+    x = torch.zeros(SHAPE[0] // 8, 8)
+    y = torch.zeros(len(x), dtype=torch.int64)
+    text = Call("cross_entropy", "mean", {}, ()).text()
+    places = {operators.value_and_grad(x, y, None, [], text)[1].data_ptr() for _ in range(3)}
+    places |= {operators.grad(torch.ones(()), x, y, None, [], text).data_ptr() for _ in range(3)}
+    assert len(places) == 1

@@ -47,11 +47,10 @@ def value_and_grad(
     call: str,
 ) -> tuple[Tensor, Tensor]:
     """The loss and its gradient."""
-    out = new_gradient(predictions)
-    loss, _, _ = read_call(call).compute(
-        Want.LOSS_AND_GRAD, predictions, targets, sample_weight, arrays, out=out
+    loss, result, _ = read_call(call).compute(
+        Want.LOSS_AND_GRAD, predictions, targets, sample_weight, arrays, out=_layout(predictions)
     )
-    return loss, out
+    return loss, result
 
 
 @_operator("grad", f"(Tensor upstream, {_ARGUMENTS}) -> Tensor")
@@ -64,9 +63,20 @@ def grad(
     call: str,
 ) -> Tensor:
     """The gradient, given the upstream gradient."""
-    out = new_gradient(predictions)
-    read_call(call).compute(Want.GRAD, predictions, targets, sample_weight, arrays, upstream, out)
-    return out
+    out = _layout(predictions)
+    result: Tensor
+    _, result, _ = read_call(call).compute(
+        Want.GRAD, predictions, targets, sample_weight, arrays, upstream, out
+    )
+    return result
+
+
+def _layout(predictions: Tensor) -> Tensor | None:
+    """Return what the gradient is written to where fastloss by itself might lay it out otherwise.
+
+    Without `out`, large gradients take memory that earlier ones have left.
+    """
+    return None if predictions.is_contiguous() else new_gradient(predictions)
 
 
 # --- shapes and dtypes without data -----------------------------------------------------
