@@ -50,17 +50,17 @@ def array_maker(
     """Return what makes new arrays whose axes lie in memory in this order; None for C order."""
     packed = shape if order is None else tuple(shape[axis] for axis in order)
     make: Callable[[], Array] = functools.partial(np.empty, packed, dtype)
-    if math.prod(packed) * dtype.itemsize >= LARGE:
-        make = functools.partial(_large, packed, dtype)
+    size = math.prod(packed) * dtype.itemsize
+    if size >= LARGE:
+        make = functools.partial(_large, packed, dtype, size)
     if order is None:
         return make
     axes = np.argsort(order)
     return lambda: make().transpose(axes)
 
 
-def _large(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return a new array, in the memory of one that is gone where there is any."""
-    size = math.prod(shape) * dtype.itemsize
+def _large(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
+    """Return a new array of so many bytes, in the memory of one that is gone where there is any."""
     if size > _limit:
         return np.empty(shape, dtype)
     block = _left(size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,16 +40,16 @@ class TorchKind(Kind):
             return evaluate
         differentiable = want is Want.LOSS and torch.is_grad_enabled()
         if differentiable and predictions.requires_grad:
-            return _eager_door()
+            return _door("eager")
         if differentiable and any(map(_requires_grad, (*others, *options.values()))):
-            return _eager_door()  # it refuses to be constant to them
+            return _door("eager")  # it refuses to be constant to them
         if forward_ad._current_level >= 0 and any(
             map(_is_dual, (predictions, *others, *options.values()))
         ):
             from fastloss.torch.eager import refuse_forward_mode
 
             return refuse_forward_mode
-        return _quick_door()
+        return _door("quick")
 
     def device(self, array: Any) -> str:
         # A pinned tensor is on the CPU; a CUDA device has a number.
@@ -94,17 +95,9 @@ def _read_special(tensor: Any, role: str) -> Array:
 
 
 @functools.cache
-def _eager_door() -> Door:
-    from fastloss.torch.eager import evaluate
-
-    return evaluate
-
-
-@functools.cache
-def _quick_door() -> Door:
-    from fastloss.torch.quick import evaluate
-
-    return evaluate
+def _door(module: str) -> Door:
+    door: Door = importlib.import_module(f"fastloss.torch.{module}").evaluate
+    return door
 
 
 def _requires_grad(value: Any) -> bool:
