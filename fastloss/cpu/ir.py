@@ -464,12 +464,7 @@ def load_tuple(typingctx, address, where, like):
 
     def codegen(context, builder, signature, args):
         item = context.get_value_type(like)
-        values = []
-        for k, place in enumerate(map(_place, where)):
-            if place in (IN_RECORD, IN_ARRAY):
-                values.append(read(builder, args[0], I64(k), item, False))
-            else:
-                values.append(item(float(np.int64(place).view(np.float64))))
+        values = [read(builder, args[0], I64(k), item, False) for k in range(len(where))]
         return context.make_tuple(builder, kind, values)
 
     return kind(address, where, like), codegen
@@ -477,16 +472,19 @@ def load_tuple(typingctx, address, where, like):
 
 @intrinsic_of_literals
 def mix_tuple(typingctx, values, lines, index, where):
-    """`values`, with the entries of arrays read from lines[k] at `index`."""
+    """`values`, with the entries of arrays read from lines[k] at `index`, and the constants."""
 
     def codegen(context, builder, signature, args):
         item = context.get_value_type(values.dtype) if len(values) else None
-        entries = [
-            read(builder, builder.extract_value(args[1], k), args[2], item, True)
-            if place == IN_ARRAY
-            else builder.extract_value(args[0], k)
-            for k, place in enumerate(map(_place, where))
-        ]
+        entries = []
+        for k, place in enumerate(map(_place, where)):
+            if place == IN_RECORD:
+                entries.append(builder.extract_value(args[0], k))
+            elif place == IN_ARRAY:
+                line = builder.extract_value(args[1], k)
+                entries.append(read(builder, line, args[2], item, True))
+            else:
+                entries.append(item(float(np.int64(place).view(np.float64))))
         return context.make_tuple(builder, values, entries)
 
     return values(values, lines, index, where), codegen

@@ -156,22 +156,19 @@ def expm1_nonpositive(x):
 
 
 #: Cephes logf: log(1 + f) = f + f^2 q(f).
-log_q = make_polynomial(
-    "log_q",
-    __name__,
-    single=(
-        7.0376836292e-2,
-        -1.1514610310e-1,
-        1.1676998740e-1,
-        -1.2420140846e-1,
-        1.4249322787e-1,
-        -1.6668057665e-1,
-        2.0000714765e-1,
-        -2.4999993993e-1,
-        3.3333331174e-1,
-        -0.5,
-    ),
+LOG_Q_32 = (
+    7.0376836292e-2,
+    -1.1514610310e-1,
+    1.1676998740e-1,
+    -1.2420140846e-1,
+    1.4249322787e-1,
+    -1.6668057665e-1,
+    2.0000714765e-1,
+    -2.4999993993e-1,
+    3.3333331174e-1,
+    -0.5,
 )
+log_q = make_polynomial("log_q", __name__, single=LOG_Q_32)
 
 #: fdlibm e_log.c: what is left of log(1 + f), by the square of s = f / (2 + f).
 log_r = make_polynomial(

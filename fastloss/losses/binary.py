@@ -246,10 +246,19 @@ def focal_weight(z, t, alpha):
 def focal_power(z, t, gamma):
     """q^gamma; 1 for gamma = 0, even where q is 0."""
     if gamma == const(2.0, gamma):  # no smaller a power underflows before q does
-        e, _, total = miss_parts(z, t)
-        q = divide(total, const(1.0, z) + e)
+        rise, fall = sigmoids(z)
+        q = (const(1.0, z) - t) * rise + t * fall
         return q * q
     return exp(scaled(gamma, log_miss(z, t)))
+
+
+@inline
+def focal_bend(z, t, gamma):
+    """q^(gamma - 1) sigmoid(z) sigmoid(-z): the power's slope, without gamma and its sign."""
+    if gamma == const(2.0, gamma):  # without the division, the one of the sigmoids is all
+        rise, fall = sigmoids(z)
+        return ((const(1.0, z) - t) * rise + t * fall) * (rise * fall)
+    return scaled(focal_power(z, t, gamma), miss_slope(z, t))
 
 
 def focal_value(z, t, alpha=0.25, gamma=2.0):
@@ -260,9 +269,9 @@ def focal_value(z, t, alpha=0.25, gamma=2.0):
 def focal_grad(z, t, alpha=0.25, gamma=2.0):
     one, two = const(1.0, z), const(2.0, z)
     surprise = logistic_value(z, t, one - t)
-    rate = gamma * (one - two * t) * miss_slope(z, t)  # of log q^gamma
-    slope = logistic_grad(z, t, one - t) + scaled(rate, surprise)
-    return focal_weight(z, t, alpha) * scaled(focal_power(z, t, gamma), slope)
+    slope = focal_power(z, t, gamma) * logistic_grad(z, t, one - t)
+    bend = gamma * (one - two * t) * focal_bend(z, t, gamma)
+    return focal_weight(z, t, alpha) * (slope + scaled(bend, surprise))
 
 
 def focal_hess(z, t, alpha=0.25, gamma=2.0):

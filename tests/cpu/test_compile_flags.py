@@ -4,13 +4,15 @@ One wrong flag in one kernel is silent: `nnan` breaks nan, a missing `nogil` sto
 threads, a missing cache costs every process its seconds.
 """
 
+import numpy as np
 import pytest
 from numba import cfunc
 from numba.core.caching import FunctionCache
 
 import fastloss as fl
 from fastloss.cpu import compile as compilation
-from fastloss.cpu.pointwise import prepare_kernel
+from fastloss.cpu.math import LOG_Q_32
+from fastloss.cpu.pointwise import compute_kernel, prepare_kernel
 from fastloss.labels import source_digest
 from fastloss.variant import Outputs, PointwiseVariant
 from tests.catalogue import CORE_PLAIN
@@ -106,3 +108,19 @@ def test_one_search_for_invalid_values_serves_all_losses_and_outputs():
     assert found[0] is not None and all(kernel is found[0] for kernel in found)
     weighted = prepare_kernel(spec.domain, variant._replace(weighted=True))
     assert weighted is not found[0], "it sums the weights as well"
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_constant_option_leaves_nothing_of_the_general_formula(grad):
+    """Focal loss with gamma 2 takes no power, and so no logarithm of a mantissa."""
+    spec = fl.focal.spec
+    variant = PointwiseVariant(
+        "float32", "float32", False, (False, False), Outputs(True, grad, False, False)
+    )
+    coefficient = np.float64(np.float32(LOG_Q_32[0])).view(np.uint64)
+    texts = {}
+    for constants in ((None, None), (None, 2.0)):
+        kernel = compute_kernel(spec, variant._replace(constants=constants))
+        compiled = cfunc(compilation._SIGNATURE, **compilation.OPTIONS)(kernel.make())
+        texts[constants] = f"0x{coefficient:X}" in compiled.inspect_llvm()
+    assert texts == {(None, None): True, (None, 2.0): False}
