@@ -59,7 +59,8 @@ def pointwise_loss(
     Raises
     ------
     TypeError
-        If a function is missing or does not take two arguments and the parameters.
+        If a function is missing or does not take two arguments and the parameters; in the first
+        call, if Numba cannot compile it to one that returns a number.
 
     Examples
     --------

@@ -6,9 +6,13 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numba.core.errors import NumbaError
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float
+from fastloss.cpu.compile import Kernel
+from fastloss.cpu.driver import Guards
+from fastloss.cpu.formulas import refusal
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.pointwise import (
     ARRAYS,
@@ -82,6 +86,16 @@ class PointwisePlan(CpuPlan):
             self.size, int(self.values.ctypes.data), p_layout, t_layout,
             self.weight_layout, self.upstream_layout, g_layout, h_layout,
         ), ARRAYS)  # fmt: skip
+
+    def record_of(self, compute: Kernel, guards: Guards) -> int:
+        """Return the record's address, or say which formula cannot be compiled."""
+        try:
+            return super().record_of(compute, guards)
+        except NumbaError as error:
+            refused = refusal(self.spec, self.real)
+            if refused is None:
+                raise
+            raise refused from error
 
     def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
         """Return the divisor, and the inputs as kernels take them."""

@@ -6,6 +6,7 @@ integer dtype. Only the input is differentiated, once; see `fastloss.losses()` f
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -47,8 +48,8 @@ def cross_entropy(
     input : tensor of shape (C,), (N, C) or (N, C, d1, ..., dK)
         Logits.
     target : tensor
-        Class indices, of any integer dtype and the input's shape without the classes; or
-        probabilities, of the input's shape.
+        Class indices, of any integer dtype and the input's shape without the classes (for (C,)
+        also of shape (1,)); or probabilities, of the input's shape.
     weight : tensor of shape (C,), optional
         A weight for each class.
     size_average, reduce : None
@@ -83,6 +84,8 @@ def cross_entropy(
             f"ignore_index = {ignore_index} has no meaning for probability targets; leave it out"
         )
     options: dict[str, Any] = {"axis": 1} if input.ndim > 2 else {}
+    if input.ndim == 1 and target.shape == (1,) and is_integer(target):
+        target = target[0]
     # One by one: small calls notice.
     if weight is not None:
         options["class_weight"] = weight
@@ -168,9 +171,18 @@ def mse_loss(
 ) -> Tensor:
     """Squared error (y - p)^2, as `torch.nn.functional.mse_loss`: without the factor 1/2.
 
-    `weight` has the shape of the input; the mean divides by its sum, as in PyTorch.
+    `weight` has the shape of the input; the mean divides by its sum, as in PyTorch. Tensors of
+    different shapes are broadcast, with PyTorch's warning.
     """
     refuse_deprecated(size_average, reduce)
+    if input.shape != target.shape:
+        warnings.warn(
+            f"Using a target size ({target.shape}) that is different to the input size "
+            f"({input.shape}). This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.",
+            stacklevel=2,
+        )
+    input, target = _broadcast(input, target)
     if weight is not None and weight.shape != input.shape:
         raise ValueError(
             f"weight has the shape {weight.shape}, expected the input's, {input.shape}"
@@ -186,8 +198,12 @@ def hinge_embedding_loss(
     reduce: None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """x where y = 1, max(0, margin - x) where y = -1, as in `torch.nn.functional`."""
+    """x where y = 1, max(0, margin - x) where y = -1, as in `torch.nn.functional`.
+
+    Tensors of different shapes are broadcast.
+    """
     refuse_deprecated(size_average, reduce)
+    input, target = _broadcast(input, target)
     return _call(hinge_embedding, input, target, reduction, None, {"margin": margin})
 
 
@@ -198,8 +214,13 @@ def soft_margin_loss(
     reduce: None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """log(1 + exp(-y z)), as `torch.nn.functional.soft_margin_loss`, for every finite z."""
+    """log(1 + exp(-y z)), as `torch.nn.functional.soft_margin_loss`, for every finite z.
+
+    Targets are broadcast to the input's shape.
+    """
     refuse_deprecated(size_average, reduce)
+    if input.shape != target.shape:
+        target = target.expand_as(input)
     return _call(soft_margin, input, target, reduction, None, {})
 
 
@@ -227,6 +248,14 @@ def refuse_deprecated(size_average: Any, reduce: Any) -> None:
             "size_average and reduce are deprecated in PyTorch and not offered here; use "
             'reduction="mean", "sum" or "none"'
         )
+
+
+def _broadcast(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in one shape."""
+    if input.shape == target.shape:  # mostly; small calls notice
+        return input, target
+    input, target = torch.broadcast_tensors(input, target)
+    return input, target
 
 
 def _given(**options: tuple[Any, Any]) -> dict[str, Any]:

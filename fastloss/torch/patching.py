@@ -108,13 +108,13 @@ def _falling_through(name: str, original: Callable[..., Any]) -> Callable[..., A
 
 
 def _alike(name: str, input: Any, target: Any) -> bool:
-    """Return whether ours means the same: dense CPU tensors, and no mixture of dtypes."""
+    """Return whether ours means the same: dense CPU tensors, no mixture of dtypes or shapes."""
     if not (isinstance(input, torch.Tensor) and isinstance(target, torch.Tensor)):
         return False
     if torch.overrides.has_torch_function((input, target)):
         return False
     if input.device.type != "cpu" or target.device.type != "cpu" or is_transformed():
         return False
-    if name == "cross_entropy" and target.dtype in (torch.int64, torch.uint8):
-        return True
-    return target.dtype == input.dtype
+    if name == "cross_entropy":
+        return target.dtype in (torch.int64, torch.uint8, input.dtype)
+    return target.dtype == input.dtype and target.shape == input.shape

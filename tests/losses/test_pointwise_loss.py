@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
+from fastloss.spec import Domain
 from tests.checks import REDUCTIONS, grad_of
 from tests.helpers import (
     BFLOAT16,
@@ -231,6 +232,39 @@ def test_bad_definitions():
             fl.pointwise_loss("x", lambda p, y, s: p, lambda p, y, s: p, params={taken: 1.0})
     with pytest.raises(TypeError, match="'s' more than once"):
         fl.pointwise_loss("x", lambda p, y, s, r: p, lambda p, y, s, r: p, params=[("s", 1.0)] * 2)
+
+
+@pytest.mark.parametrize(
+    "role, formula, reason",
+    [
+        ("value", lambda p, y: undefined(p) - y, "name 'undefined' is not defined"),  # noqa: F821
+        ("grad", lambda p, y: "far" if p > y else y, "unify"),
+        ("grad", lambda p, y: (p, y), "returns UniTuple"),
+        ("value", lambda p, y: (p - y) * 1j, "returns complex"),
+        ("hess", lambda p, y: None, "returns none"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_formulas_that_are_none(role, formula, reason, dtype):
+    """The error names the loss and the formula, says why, and nothing of our kernels."""
+    formulas = {key: lambda p, y: p - y for key in ("value", "grad", "hess")} | {role: formula}
+    loss = fl.pointwise_loss("odd", **formulas)
+    x = np.ones(3, dtype)
+    real = "float64" if dtype == np.float64 else "float32"
+    for _ in range(2):
+        with pytest.raises(TypeError, match=f"^odd: {role} is not .* {real}.*{reason}") as caught:
+            (loss.grad_and_hess if role == "hess" else loss.value_and_grad)(x, x)
+        assert "tile" not in str(caught.value)
+
+
+def test_a_domain_that_does_not_compile():
+    domain = Domain(lambda p, y, tolerance: undefined(y), "anything")  # noqa: F821
+    loss = fl.pointwise_loss("odd", lambda p, y: p - y, lambda p, y: 1.0, domain=domain)
+    out = np.zeros(3000)
+    for options in ({}, {"out": out}):
+        with pytest.raises(TypeError, match=r"^odd: the domain's valid .*'undefined'"):
+            loss.value_and_grad(np.ones(3000), np.ones(3000), **options)
+    assert not out.any()
 
 
 def test_parameters_in_another_order_than_the_functions():

@@ -77,6 +77,52 @@ def test_class_indices_of_any_integer_dtype(dtype):
         flt.nll_loss(logp, y.float())
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@each("name", ["mse_loss", "soft_margin_loss", "hinge_embedding_loss"])
+@each("shapes", [((4, 3), (4, 1)), ((3,), (4, 3)), ((2, 1, 3), (4, 1)), ((4, 3), ())])
+@each("reduction", ["mean", "sum", "none"])
+def test_shapes_are_broadcast_where_torch_does(name, shapes, reduction):
+    x = torch.randn(shapes[0], dtype=torch.float64)
+    y = torch.randn(shapes[1]).sign().double()
+    if name == "soft_margin_loss" and torch.broadcast_shapes(*shapes) != x.shape:
+        for module in (flt, functional):
+            with pytest.raises(RuntimeError, match=r"shape|expand"):
+                module.soft_margin_loss(x, y, reduction=reduction)
+        return
+    results = []
+    for module in (flt, functional):
+        leaf = x.clone().requires_grad_()
+        loss = getattr(module, name)(leaf, y, reduction=reduction)
+        (loss * torch.arange(1.0, loss.numel() + 1).reshape(loss.shape)).sum().backward()
+        results.append((loss.detach(), leaf.grad))
+    torch.testing.assert_close(*results)
+
+
+def test_broadcasting_a_squared_error_warns_as_torch_does():
+    for module in (flt, functional):
+        with pytest.warns(
+            UserWarning, match="Using a target size .*4, 1.* is different to"
+        ) as seen:
+            module.mse_loss(torch.zeros(4, 3), torch.zeros(4, 1))
+        assert seen[0].filename == __file__
+    with pytest.raises(RuntimeError, match="must match"):
+        flt.soft_margin_loss(torch.zeros(4, 3), torch.ones(2))
+    with (
+        pytest.raises(ValueError, match="weight has the shape"),
+        pytest.warns(UserWarning, match="size"),
+    ):
+        flt.mse_loss(torch.zeros(4, 1), torch.zeros(4, 3), weight=torch.ones(4, 1))
+
+
+@each("reduction", ["mean", "sum", "none"])
+def test_one_example_may_have_its_index_in_a_list(reduction):
+    x, y = torch.randn(5), torch.tensor([3])
+    theirs = functional.cross_entropy(x, y, reduction=reduction)
+    torch.testing.assert_close(flt.cross_entropy(x, y, reduction=reduction), theirs)
+    with pytest.raises(ValueError, match="shape"):
+        flt.cross_entropy(x, torch.tensor([3, 1]))
+
+
 def test_where_torch_is_wrong():
     """Found in its issues: a float16 mean over 70,000 rows, and the soft margin of -100."""
     x = torch.zeros(70_000, 2, dtype=torch.float16)
