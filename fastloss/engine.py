@@ -273,6 +273,8 @@ def split_options(device: str, options: Mapping[str, Any]) -> tuple[Mapping[str,
 
 def give_gradient(kind: Kind, result: Array, written: Array | None, out: Any, k: int) -> Any:
     """Return what was given as `out`, or the new array as one of the predictions' kind."""
-    if written is not None:
-        return out[k] if isinstance(out, tuple) else out
-    return kind.give(result)
+    if written is None:
+        return kind.give(result)
+    given = out[k] if isinstance(out, tuple) else out
+    kind_of(given, "out").wrote(given)
+    return given

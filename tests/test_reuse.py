@@ -12,7 +12,7 @@ import fastloss as fl
 from fastloss import reuse
 from fastloss.torch import operators
 from fastloss.torch.call import Call
-from tests.helpers import each
+from tests.helpers import each, run_python
 
 SHAPE = (reuse.LARGE // 4,)
 FLOAT32 = np.dtype(np.float32)
@@ -204,3 +204,32 @@ def test_operators_of_torch_use_one_block():
     places = {operators.value_and_grad(x, y, None, [], text)[1].data_ptr() for _ in range(3)}
     places |= {operators.grad(torch.ones(()), x, y, None, [], text).data_ptr() for _ in range(3)}
     assert len(places) == 1
+
+
+def test_a_tracer_that_looks_at_variables_does_not_spoil_the_count():
+    """While fastloss is imported, in some calls, in none."""
+    run_python(
+        """
+        import itertools, sys
+        import numpy as np
+
+        def trace(frame, event, argument):
+            frame.f_locals
+            return trace
+
+        sys.settrace(trace)
+        import fastloss as fl
+
+        sys.settrace(None)
+        p = np.ones((2048, 2048), np.float32)
+        t = np.zeros_like(p)
+        fl.mse.grad(p, t)
+        for traced in itertools.product((None, trace), repeat=3):
+            held = []
+            for scale, tracer in enumerate(traced):
+                sys.settrace(tracer)
+                held.append(fl.mse.grad(scale * p, t, reduction="sum"))
+                sys.settrace(None)
+            assert [grad.max() for grad in held] == [0.0, 1.0, 2.0], traced
+        """
+    )

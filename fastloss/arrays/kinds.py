@@ -54,6 +54,9 @@ class Kind:
         """Return a writable NumPy array over the memory of `array`."""
         return self.read(array, "out")
 
+    def wrote(self, array: Any) -> None:
+        """Take note of what was written to the memory of `array`, which was read as out."""
+
     def give(self, result: Array) -> Any:
         """Return `result` as an array of this kind, over the same memory where possible."""
         return result

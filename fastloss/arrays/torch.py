@@ -70,6 +70,10 @@ class TorchKind(Kind):
             raise TypeError("out is a tensor that requires grad; pass out.detach()")
         return self.read(array, "out")
 
+    def wrote(self, array: Any) -> None:
+        # What autograd has saved of it is another tensor now.
+        torch.autograd.graph.increment_version(array)
+
     def give(self, result: Array) -> Any:
         if isinstance(result, DeviceArray):
             return result.owner
@@ -90,7 +94,7 @@ def _read_special(tensor: Any, role: str) -> Array:
     if tensor.dtype is torch.bfloat16:
         bits: Array = tensor.view(torch.int16).numpy().view(np.uint16)
         return bits.view(BFLOAT16_BITS)
-    result: Array = tensor.resolve_neg().numpy()
+    result: Array = tensor.resolve_conj().resolve_neg().numpy()
     return result
 
 

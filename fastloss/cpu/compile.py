@@ -14,8 +14,10 @@ from typing import Any
 
 from numba import cfunc, njit
 from numba.core import config, types
+from numba.core.compiler_lock import global_compiler_lock
 
 from fastloss.labels import named
+from fastloss.lazy import lazy
 
 #: `contract` allows fused multiply-add. Anything more would drop nan or inf, or reorder.
 OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
@@ -53,16 +55,20 @@ class Kernel:
         self.user_digest = user_digest
         KERNELS.append(self)
 
-    @functools.cached_property
+    @lazy
     def compiled(self) -> Any:
         """The compiled function, an object of Numba's."""
         need_compiler()
-        vector_math()
-        function = named(self.make(), self.label + (self.user_digest or ""))
-        decorate = functools.partial(cfunc, _SIGNATURE, **OPTIONS)
-        return cached(decorate, function) if self.user_digest is not None else decorate()(function)
+        with global_compiler_lock:  # where several threads ask at once, one compiles
+            if "compiled" in vars(self):
+                return self.compiled
+            vector_math()
+            function = named(self.make(), self.label + (self.user_digest or ""))
+            decorate = functools.partial(cfunc, _SIGNATURE, **OPTIONS)
+            to_disk = self.user_digest is not None
+            return cached(decorate, function) if to_disk else decorate()(function)
 
-    @functools.cached_property
+    @lazy
     def address(self) -> int:
         """Where the compiled function lies."""
         return int(self.compiled.address)

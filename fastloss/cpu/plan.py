@@ -6,7 +6,6 @@ run adds the arrays.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ from fastloss.layouts import (
     memory_order,
     permuted,
 )
+from fastloss.lazy import lazy
 from fastloss.reuse import array_maker
 from fastloss.spec import Operands, Request, Results
 from fastloss.variant import Outputs
@@ -135,17 +135,17 @@ class CpuPlan:
         """Return the error for the element or example of this number."""
         raise NotImplementedError
 
-    @functools.cached_property
+    @lazy
     def launch(self) -> Callable[[int, int, float, float], int]:
         """What calls the driver."""
         return launcher(self.chunks)
 
-    @functools.cached_property
+    @lazy
     def address(self) -> int:
         """Where the record of the driver and the kernels lies, as long as the plan lives."""
         return self.record_of(self.compute, self.guards)
 
-    @functools.cached_property
+    @lazy
     def address_unguarded(self) -> int:
         """The same, of a record that lets `out` share memory."""
         return self.record_of(self.compute, NO_GUARDS)

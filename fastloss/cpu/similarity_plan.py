@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from fastloss.cpu.similarities import (
     compute_kernel,
     exchange_kernel,
 )
+from fastloss.lazy import lazy
 from fastloss.losses.anchor import BEND, FACTS, MATRICES, curvature
 from fastloss.spec import Operands, Request, Results, SimilaritySpec
 
@@ -49,7 +49,7 @@ class SimilarityPlan(CpuPlan):
         self.chunks = -(-self.rows // per_chunk)
         self.numbers = pack(SimilarityCall, (n, per_chunk), ARRAYS)
 
-    @functools.cached_property
+    @lazy
     def exchange(self) -> int:
         """As `address`, for the kernel that makes the hessian's matrices."""
         return self.record_of(exchange_kernel(self.real.name), NO_GUARDS)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numba
 from numba.core.compiler_lock import global_compiler_lock
+from numba.np.ufunc import parallel
 
 from fastloss.cpu.compile import compile_driver
 from fastloss.cpu.driver import make_drive
@@ -48,7 +49,8 @@ class _Process:
                 usable = inherited in ("tbb", "workqueue") and not self.interrupted
                 self._layer = inherited if usable else "none"
             else:
-                numba.get_num_threads()
+                with global_compiler_lock:  # no child is forked while Numba starts its threads
+                    numba.get_num_threads()
                 self._layer = numba.threading_layer()
         return self._layer
 
@@ -77,6 +79,16 @@ def _driver(parallel: bool) -> Callable[..., int]:
     return compile_driver(make_drive(), parallel)
 
 
+def _count_threads() -> int:
+    """Return how many threads the caller may use, once Numba has started them.
+
+    `numba.get_num_threads` takes a lock that is one for the parent and its children: a child that
+    is forked while another thread has it never gives it back.
+    """
+    count: int = getattr(parallel, "_get_num_threads", numba.get_num_threads)()
+    return count
+
+
 def launcher(chunks: int) -> Callable[[int, int, float, float], int]:
     """Return what calls the driver, where so many parts can run side by side."""
     return _launch_where_safe if chunks > 1 else _driver(False)
@@ -85,7 +97,7 @@ def launcher(chunks: int) -> Callable[[int, int, float, float], int]:
 def _launch_where_safe(plan: int, arrays: int, divisor: float, upstream: float) -> int:
     layer = _process.layer
     if layer in ("tbb", "omp"):
-        if numba.get_num_threads() > 1:
+        if _count_threads() > 1:
             return _launch_parallel(plan, arrays, divisor, upstream)
     elif layer == "workqueue" and _process.workqueue.acquire(blocking=False):
         lock = _process.workqueue

@@ -16,6 +16,7 @@ from numba.core import types
 
 from fastloss.device import numba_cuda, simulated
 from fastloss.labels import named
+from fastloss.lazy import lazy
 
 #: Threads of a lean kernel that run on a multiprocessor at a time, at least.
 LEAN_THREADS = 1024
@@ -71,13 +72,13 @@ class Kernel:
         self._functions: dict[int, Any] = {}
         KERNELS.append(self)
 
-    @functools.cached_property
+    @lazy
     def function(self) -> Callable[..., Any]:
         """The kernel as a Python function."""
         cuda_math()
         return named(self.make(), self.label + (self.user_digest or ""))
 
-    @functools.cached_property
+    @lazy
     def dispatcher(self) -> Any:
         """The kernel as an object of Numba's, compiled for the current device."""
         cuda = numba_cuda()

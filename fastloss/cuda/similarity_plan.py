@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from itertools import accumulate
 
@@ -25,6 +24,7 @@ from fastloss.cuda.similarities import (
     project_kernel,
 )
 from fastloss.dtypes import name_of
+from fastloss.lazy import lazy
 from fastloss.losses.anchor import BEND, FACTS, MATRICES
 from fastloss.spec import Operands, Request, Results, SimilaritySpec
 
@@ -124,7 +124,7 @@ class SimilarityPlan(CudaPlan):
                 (block.turned + (k * n + block.first) * line, line),
             )  # fmt: skip
 
-    @functools.cached_property
+    @lazy
     def exchange(self) -> Kernel:
         """The kernel that makes the hessian's matrices."""
         return exchange_kernel(self.real.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from fastloss.cpu.direct import direct_plan
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import stand_in
 from fastloss.jax import ffi
+from fastloss.lazy import lazy
 from fastloss.spec import Spec, Want
 
 
@@ -74,7 +74,7 @@ class Target:
         hess = next(results) if want.hess else None
         return self.plan.run_at(p, t, (loss, grad, hess)) is not None
 
-    @functools.cached_property
+    @lazy
     def plan(self) -> CpuPlan | None:
         """The plan that takes addresses, if there is one."""
         if len(self.inputs) != 2:

@@ -9,6 +9,7 @@ import ctypes
 import math
 import mmap
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 from typing import Any
@@ -103,6 +104,9 @@ Addresses = Sequence[int]
 #: The handlers that XLA may call, by the name of their target: they live as long as the process.
 _handlers: dict[str, Any] = {}
 
+#: Two threads that trace one call must not register it twice.
+_registering = threading.Lock()
+
 
 class Layout:
     """Shape and dtype of a dense array in C order at an address."""
@@ -151,9 +155,18 @@ def register(
     RuntimeError
         If this JAX has no typed FFI, or one of another version.
     """
-    if name in _handlers:
-        return
+    with _registering:
+        if name not in _handlers:
+            _handlers[name] = _registered(name, function, inputs, outputs)
 
+
+def _registered(
+    name: str,
+    function: Callable[[Addresses, Addresses], None],
+    inputs: Sequence[Layout],
+    outputs: Sequence[Layout],
+) -> Any:
+    """Register a target; return its handler."""
     ask_for_huge_pages = _huge_pages()
 
     def handler(frame_pointer: Any) -> int | None:
@@ -186,4 +199,4 @@ def register(
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(pointer), platform="cpu")
     except Exception as error:
         raise RuntimeError(f"JAX {jax.__version__} has no typed FFI as known here") from error
-    _handlers[name] = callback
+    return callback

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
 
 from fastloss import engine
 from fastloss.axes import axes_of, behind_batch, without
@@ -56,7 +57,16 @@ def _loss_shape(call: Call, shape: tuple[int, ...]) -> tuple[int, ...]:
 @loss_p.def_abstract_eval
 def _abstract(*operands: Any, call: Call) -> list[Any]:
     results = _results(call, *((o.shape, np.dtype(o.dtype)) for o in operands))
-    return [jax.core.ShapedArray(shape, dtype) for shape, dtype in results]
+    return [_typed(operands[0], shape, dtype) for shape, dtype in results]
+
+
+def _typed(predictions: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return the type of a result: in a `shard_map` it varies over the devices as they do."""
+    mesh = predictions.sharding.mesh
+    if mesh.empty:
+        return jax.core.ShapedArray(shape, dtype)
+    whole = NamedSharding(mesh, PartitionSpec(*[None] * len(shape)))
+    return predictions.update(shape=shape, dtype=dtype, weak_type=False, sharding=whole)
 
 
 # --- on the CPU -------------------------------------------------------------------------

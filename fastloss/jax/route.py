@@ -44,12 +44,38 @@ def evaluate(
         tuple(arrays),
     )  # fmt: skip
     operands = [jax.numpy.asarray(predictions), jax.numpy.asarray(targets), *extra]
-    operands += arrays.values()
+    operands = _varying_alike([*operands, *arrays.values()])
     if want is Want.LOSS:
         return _differentiable(call, *operands), None, None
     results = iter(loss_p.bind(*operands, call=call))
     loss, grad, hess = (next(results) if wanted else None for wanted in want.value)
     return loss, grad, hess
+
+
+def _varying_alike(operands: list[Any]) -> list[Any]:
+    """Let all vary over the devices of a `shard_map` that one of them varies over.
+
+    The derivative of this step sums over them, where predictions are the same on all.
+    """
+    varying = [_varying(jax.typeof(operand)) for operand in operands]
+    axes = frozenset[str]().union(*varying)
+    return [
+        operand if own == axes else _let_vary(operand, tuple(axes - own))
+        for operand, own in zip(operands, varying, strict=True)
+    ]
+
+
+def _varying(kind: Any) -> frozenset[str]:
+    """Return the axes of the mesh that arrays of this type vary over."""
+    manual = getattr(kind, "mat", None)  # before JAX 0.10 the type said it itself
+    found: frozenset[str] = getattr(kind, "vma", frozenset()) if manual is None else manual.varying
+    return found
+
+
+def _let_vary(operand: Any, axes: tuple[str, ...]) -> Any:
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(operand, axes, to="varying")
+    return jax.lax.pvary(operand, axes)  # type: ignore[attr-defined]  # before JAX 0.8
 
 
 def _is_number(value: Any) -> bool:

@@ -61,14 +61,17 @@ class EagerLoss(_Function):
     @staticmethod
     def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
         """Compute the loss, keep the gradient."""
-        spec, reduction, options, targets, weight = ctx.call = call
-        ctx.set_materialize_grads(False)
-        ctx.origin = origin_of(predictions)
+        spec, reduction, options, targets, weight = call
+        ctx.call = spec, reduction, options  # the rest would live as long as the loss
+        # As `set_materialize_grads` and `save_for_backward` do it; small calls notice those.
+        ctx.materialize_grads = False
+        ctx.hooked = _saving_hooks(False) is not None
+        ctx.origin = predictions if predictions.is_leaf else origin_of(predictions)
         loss: Tensor
         loss, grad, _ = quick.evaluate(
             spec, Want.LOSS_AND_GRAD, predictions, targets, weight, reduction, None, None, options
         )
-        ctx.save_for_backward(grad)
+        ctx.to_save = (grad,)
         return loss
 
     @staticmethod
@@ -105,8 +108,10 @@ class LateLoss(_Function):
         """Compute the gradient."""
         if upstream is None:
             return None, None
-        spec, reduction, options, targets, weight = ctx.call
         predictions: Tensor = ctx.saved_tensors[0]
+        spec, reduction, options, targets, weight = ctx.call
+        if not _keeps_graph():
+            ctx.call = (spec,)  # let go, as PyTorch does of what it saved
         with torch.no_grad():
             _, grad, _ = compute(
                 spec, Want.GRAD, predictions, targets, weight, reduction, upstream, None, options
@@ -121,6 +126,7 @@ EagerLoss._backward_cls.apply = EagerLoss.backward  # type: ignore[attr-defined]
 
 
 _is_grad_enabled = torch.is_grad_enabled
+_saving_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph
 _is_batched = torch._C._functorch.is_batchedtensor
 _is_old_batched = torch._C._functorch.is_legacy_batchedtensor  # ``is_grads_batched=True``
@@ -138,11 +144,11 @@ def _scaled(ctx: Any, upstream: Tensor) -> Tensor:
             factor = None
     if factor == 1.0:
         return kept.clone() if _keeps_graph() else kept
-    spec, reduction, options, _, _ = ctx.call
+    spec, reduction, options = ctx.call
     factor = aligned(upstream, kept.shape, spec, reduction, options)
-    if _keeps_graph() or _is_batched(upstream) or _is_old_batched(upstream):
+    if _keeps_graph() or _is_batched(upstream) or _is_old_batched(upstream) or ctx.hooked:
         return times(kept, factor)
-    # The graph ends here, and with it the only other use of the gradient.
+    # The graph ends here, and with it the only other use of the gradient (but for hooks').
     return kept.mul_(factor)
 
 

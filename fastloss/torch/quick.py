@@ -21,6 +21,7 @@ from fastloss.spec import Spec, Want
 from fastloss.torch.call import Tensor
 
 _strided = torch.strided
+_bfloat16 = torch.bfloat16
 _from_numpy = torch.from_numpy
 
 #: By loss, options and the tensors' signatures; None where a plan has to see arrays.
@@ -82,12 +83,16 @@ def where_they_lie(
         return None
     if plan is None:
         return None
-    results = plan.run_at(stand_in(predictions.data_ptr()), stand_in(targets.data_ptr()))
+    p, t = predictions.data_ptr(), targets.data_ptr()
+    if not (p and t):  # empty ones, and those whose zeros or memory are nowhere
+        return None
+    results = plan.run_at(stand_in(p), stand_in(t))
     if results is None:
         return None
     loss, grad, hess = results
+    _give = KIND.give if predictions.dtype is _bfloat16 else _from_numpy
     return (
         None if loss is None else _from_numpy(loss),  # of a dtype that NumPy knows
-        None if grad is None else KIND.give(grad),
-        None if hess is None else KIND.give(hess),
+        None if grad is None else _give(grad),
+        None if hess is None else _give(hess),
     )

@@ -189,6 +189,55 @@ compare()
     )
 
 
+def test_fork_while_another_thread_is_in_its_first_call(layer):
+    """What it holds while it compiles must not be held for ever in the child."""
+    run_in(
+        layer,
+        INPUTS
+        + FORK
+        + """
+expected = digest()
+new = fl.pointwise_loss("new", lambda p, y: (p - y) ** 2, lambda p, y: 2 * (p - y))
+thread = threading.Thread(target=lambda: new.value_and_grad(logits, logits))
+thread.start()
+in_child(lambda: fl.mse(logits[:7], logits[:7]))
+thread.join()
+compare()
+""",
+    )
+
+
+def test_calls_do_not_wait_for_numbas_lock(layer):
+    """It is one for a parent and its children: who is forked while it is held keeps it."""
+    run_in(
+        layer,
+        INPUTS
+        + FORK
+        + """
+from numba.np.ufunc import parallel
+
+expected = digest()
+held, done = threading.Event(), threading.Event()
+
+def hold():
+    with parallel._backend_init_process_lock, parallel._backend_init_thread_lock:
+        held.set()
+        assert done.wait(60)
+
+holder = threading.Thread(target=hold)
+caller = threading.Thread(target=compare, daemon=True)
+holder.start()
+assert held.wait(60)
+caller.start()
+caller.join(30)
+waits = caller.is_alive()
+done.set()
+holder.join()
+assert not waits
+""",
+    )
+
+
 def test_fork_before_first_use(layer):
     """Children that are the first to compute, as a pool's workers are; then the parent."""
     run_in(

@@ -277,3 +277,62 @@ def test_batches_of_upstream_gradients(reduction):
         for f in (flt.cross_entropy, functional.cross_entropy)
     ]
     torch.testing.assert_close(*results)
+
+
+def test_out_counts_as_a_change_in_place():
+    """A tensor that autograd has saved, and fastloss overwrites, is no longer what was saved."""
+    x, y = logits_and_targets()
+    saved = x.exp()
+    into = saved.detach()
+    assert fl.cross_entropy.grad(into, y, out=into) is into
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        saved.sum().backward()
+    hessian = (x * 1).exp()
+    fl.mse.grad_and_hess(
+        x.detach().numpy(), np.zeros((6, 5), np.float32), out=(np.empty((6, 5), np.float32),
+        hessian.detach()),
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        hessian.sum().backward()
+    with torch.inference_mode():
+        into = torch.randn(6, 5)
+        assert fl.cross_entropy.grad(into, y, out=into) is into
+
+
+def test_what_hooks_have_stored_is_left_alone():
+    x, y = logits_and_targets()
+    stored = []
+
+    def pack(tensor):
+        stored.append(tensor)
+        return len(stored) - 1
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, stored.__getitem__):
+        loss = fl.cross_entropy(x, y)
+    before = stored[0].clone()
+    (3 * loss).backward()
+    assert torch.equal(stored[0], before)
+    torch.testing.assert_close(x.grad, 3 * before)
+
+
+@each("reduction", ["mean", "none"])
+@each("loss", [fl.cross_entropy, fl.ntxent])
+def test_targets_do_not_live_as_long_as_the_loss(loss, reduction):
+    """Who collects losses without detaching them keeps no more than with PyTorch's."""
+    x, _ = logits_and_targets()
+    targets = x.detach().softmax(1) if loss is fl.cross_entropy else torch.arange(6) // 2
+    alive = weakref.ref(targets)
+    result = loss(x, targets, reduction=reduction)
+    result.sum().backward()
+    del targets
+    assert alive() is None
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        result.sum().backward()
+
+
+def test_complex_tensors_are_refused_conjugate_or_not():
+    z = torch.ones(3, dtype=torch.complex64)
+    for complex_numbers in (z, z.conj()):
+        for call in ((complex_numbers, torch.ones(3)), (torch.ones(3), complex_numbers)):
+            with pytest.raises(TypeError, match="complex64"):
+                fl.mse(*call)

@@ -159,3 +159,12 @@ def test_what_is_not_dense_is_refused(taken):
     with pytest.raises(TypeError, match="dense"):
         fl.mse(torch.eye(3, requires_grad=True), torch.eye(3).to_sparse())
     assert taken == [False, False]
+
+
+def test_memory_that_is_nowhere_is_not_read(taken):
+    """PyTorch's tensors of zeros that have no memory."""
+    x = torch.zeros(3, 3, requires_grad=True)
+    fl.mse(x, torch.zeros(3, 3))
+    with pytest.raises(RuntimeError, match="ZeroTensor"):
+        fl.mse(x, torch._efficientzerotensor((3, 3)))
+    assert taken == [True, False]
