@@ -80,9 +80,10 @@ class EagerLoss(_Function):
         if upstream is None:
             return None, None
         if _is_grad_enabled():
+            origin = ctx.origin
             with torch.no_grad():
                 grad = _scaled(ctx, upstream)
-            return once(ctx.call[0].name, grad, ctx.origin, upstream), None
+            return once(ctx.call[0].name, grad, origin, upstream), None
         return _scaled(ctx, upstream), None
 
 
@@ -142,11 +143,14 @@ def _scaled(ctx: Any, upstream: Tensor) -> Tensor:
             factor = upstream.tolist()
         except RuntimeError:  # one of a batch, whose numbers `vmap` keeps to itself
             factor = None
+    again = _keeps_graph()
+    if not again:
+        ctx.origin = None  # a loss that is added to its own predictions would keep them for ever
     if factor == 1.0:
-        return kept.clone() if _keeps_graph() else kept
+        return kept.clone() if again else kept
     spec, reduction, options = ctx.call
     factor = aligned(upstream, kept.shape, spec, reduction, options)
-    if _keeps_graph() or _is_batched(upstream) or _is_old_batched(upstream) or ctx.hooked:
+    if again or _is_batched(upstream) or _is_old_batched(upstream) or ctx.hooked:
         return times(kept, factor)
     # The graph ends here, and with it the only other use of the gradient (but for hooks').
     return kept.mul_(factor)

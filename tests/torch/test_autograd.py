@@ -1,5 +1,6 @@
 """Gradients in eager mode: when they are made, kept, scaled, and refused."""
 
+import gc
 import weakref
 
 import numpy as np
@@ -328,6 +329,18 @@ def test_targets_do_not_live_as_long_as_the_loss(loss, reduction):
     assert alive() is None
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         result.sum().backward()
+
+
+def test_a_loss_added_to_its_own_predictions_lets_them_go():
+    """Through the graph they would hold themselves, which Python's collector does not see."""
+    x, y = logits_and_targets()
+    logits = x * 1
+    alive = weakref.ref(logits)
+    logits += fl.cross_entropy(logits, y)
+    logits.sum().backward()
+    del logits
+    gc.collect()
+    assert alive() is None
 
 
 def test_complex_tensors_are_refused_conjugate_or_not():
