@@ -17,8 +17,8 @@ from fastloss.dtypes import BFLOAT16_BITS
 from fastloss.spec import Want
 
 # Whether PyTorch is tracing or transforming, or the tensors only stand for data; bound, because
-# small calls notice.
-_is_compiling = torch.compiler.is_compiling
+# small calls notice. (Whatever else `torch.compiler.is_compiling` tells of has a dispatch mode.)
+_is_compiling = torch.compiler.is_dynamo_compiling
 _is_traced = torch._C._is_tracing
 is_transformed = torch._C._are_functorch_transforms_active
 _count_modes = torch._C._len_torch_dispatch_stack

@@ -81,10 +81,31 @@ class EagerLoss(_Function):
             return None, None
         if _is_grad_enabled():
             origin = ctx.origin
+            grad: Any
             with torch.no_grad():
-                grad = _scaled(ctx, upstream)
+                grad, _ = EagerLoss.backward(ctx, upstream)
             return once(ctx.call[0].name, grad, origin, upstream), None
-        return _scaled(ctx, upstream), None
+        kept: Tensor
+        (kept,) = ctx.saved_tensors
+        factor: Any = None
+        if upstream.ndim == 0 and upstream.is_cpu:
+            try:  # `item` takes PyTorch's dispatcher, which small calls notice
+                factor = upstream.tolist()
+            except RuntimeError:  # one of a batch, whose numbers `vmap` keeps to itself
+                factor = None
+        again = _keeps_graph()
+        if not again:
+            ctx.origin = (
+                None  # a loss that is added to its own predictions would keep them for ever
+            )
+        if factor == 1.0:
+            return kept.clone() if again else kept, None
+        spec, reduction, options = ctx.call
+        factor = aligned(upstream, kept.shape, spec, reduction, options)
+        if again or _is_batched(upstream) or _is_old_batched(upstream) or ctx.hooked:
+            return times(kept, factor), None
+        # The graph ends here, and with it the only other use of the gradient (but for hooks').
+        return kept.mul_(factor), None
 
 
 class LateLoss(_Function):
@@ -131,29 +152,6 @@ _saving_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph
 _is_batched = torch._C._functorch.is_batchedtensor
 _is_old_batched = torch._C._functorch.is_legacy_batchedtensor  # ``is_grads_batched=True``
-
-
-def _scaled(ctx: Any, upstream: Tensor) -> Tensor:
-    """Return the kept gradient times the upstream gradient."""
-    kept: Tensor
-    (kept,) = ctx.saved_tensors
-    factor: Any = None
-    if upstream.ndim == 0 and upstream.is_cpu:
-        try:  # `item` takes PyTorch's dispatcher, which small calls notice
-            factor = upstream.tolist()
-        except RuntimeError:  # one of a batch, whose numbers `vmap` keeps to itself
-            factor = None
-    again = _keeps_graph()
-    if not again:
-        ctx.origin = None  # a loss that is added to its own predictions would keep them for ever
-    if factor == 1.0:
-        return kept.clone() if again else kept
-    spec, reduction, options = ctx.call
-    factor = aligned(upstream, kept.shape, spec, reduction, options)
-    if again or _is_batched(upstream) or _is_old_batched(upstream) or ctx.hooked:
-        return times(kept, factor)
-    # The graph ends here, and with it the only other use of the gradient (but for hooks').
-    return kept.mul_(factor)
 
 
 def refuse_other_gradients(
