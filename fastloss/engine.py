@@ -119,9 +119,9 @@ def compute(
         return results
     loss, grad, hess = results
     return (
-        None if loss is None else kind.give(loss),
-        None if grad is None else give_gradient(kind, grad, grad_out, out, 0),
-        None if hess is None else give_gradient(kind, hess, hess_out, out, 1),
+        None if loss is None else kind.give(loss, predictions),
+        None if grad is None else give_gradient(kind, grad, predictions, grad_out, out, 0),
+        None if hess is None else give_gradient(kind, hess, predictions, hess_out, out, 1),
     )
 
 
@@ -271,10 +271,12 @@ def split_options(device: str, options: Mapping[str, Any]) -> tuple[Mapping[str,
     return arrays, tuple(scalars)
 
 
-def give_gradient(kind: Kind, result: Array, written: Array | None, out: Any, k: int) -> Any:
+def give_gradient(
+    kind: Kind, result: Array, predictions: Any, written: Array | None, out: Any, k: int
+) -> Any:
     """Return what was given as `out`, or the new array as one of the predictions' kind."""
     if written is None:
-        return kind.give(result)
+        return kind.give(result, predictions)
     given = out[k] if isinstance(out, tuple) else out
     kind_of(given, "out").wrote(given)
     return given

@@ -53,12 +53,20 @@ class JaxKind(Kind):
     def read_out(self, array: Any) -> Array:
         raise TypeError("out is a JAX array, which cannot be written; use the returned gradient")
 
-    def give(self, result: Array) -> Any:
+    def give(self, result: Array, predictions: Any) -> Any:
         if isinstance(result, DeviceArray):
             return result.owner
         if result.dtype == BFLOAT16_BITS:
             result = result.view(jax.numpy.bfloat16.dtype)
-        return jax.numpy.asarray(result)
+        array = jax.numpy.asarray(result)
+        devices = predictions.devices()
+        if devices == array.devices():
+            return array
+        if len(devices) == 1:
+            return jax.device_put(array, *devices)
+        # Spread over several as predictions are, or in one place if it has another shape.
+        alike = array.shape == predictions.shape
+        return jax.device_put(array, predictions.sharding) if alike else array
 
 
 KIND = JaxKind()

@@ -57,8 +57,11 @@ class Kind:
     def wrote(self, array: Any) -> None:
         """Take note of what was written to the memory of `array`, which was read as out."""
 
-    def give(self, result: Array) -> Any:
-        """Return `result` as an array of this kind, over the same memory where possible."""
+    def give(self, result: Array, predictions: Any) -> Any:
+        """Return `result` as an array of this kind, over the same memory where possible.
+
+        It belongs to `predictions`, of this kind as well.
+        """
         return result
 
 

@@ -74,7 +74,7 @@ class TorchKind(Kind):
         # What autograd has saved of it is another tensor now.
         torch.autograd.graph.increment_version(array)
 
-    def give(self, result: Array) -> Any:
+    def give(self, result: Array, predictions: Any) -> Any:
         if isinstance(result, DeviceArray):
             return result.owner
         try:  # what PyTorch looks at, in any case; small calls notice

@@ -6,6 +6,7 @@ NumPy arrays first takes longer than the loss of a small batch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,7 +71,9 @@ def evaluate(
             results = plan.run_at(stand_in(p), stand_in(t))
             if results is not None:
                 loss, grad, hess = results
-                give = KIND.give if predictions.dtype is _bfloat16 else _from_numpy
+                give = _from_numpy
+                if predictions.dtype is _bfloat16:
+                    give = functools.partial(KIND.give, predictions=predictions)
                 return (
                     None if loss is None else _from_numpy(loss),  # of a dtype that NumPy knows
                     None if grad is None else give(grad),

@@ -65,3 +65,18 @@ alone = lambda x, y: sum(fl.cross_entropy(x, part, **options) for part in (y[:32
 close(loss(x[:32], y), alone(x[:32], y))
 close(jax.grad(loss)(x[:32], y), jax.grad(alone)(x[:32], y))
 """)
+
+
+def test_results_outside_of_jit_lie_where_predictions_do():
+    on_two_devices("""
+second = jax.devices()[1]
+there, labels = jax.device_put((x, y), second)
+loss, grad = fl.cross_entropy.value_and_grad(there, labels)
+assert loss.devices() == grad.devices() == {second}
+assert fl.cross_entropy(x, y).devices() == x.devices() != {second}
+close(grad, fl.cross_entropy.grad(x, y))
+spread = jax.device_put(x, jax.NamedSharding(mesh, P("d")))
+grad = fl.cross_entropy.grad(spread, y)
+assert grad.sharding == spread.sharding
+close(grad, fl.cross_entropy.grad(x, y))
+""")
