@@ -42,6 +42,8 @@ def pointwise_loss(
         is refused. They may use ``math`` and whatever else Numba compiles; the functions of
         `fastloss.jit` are faster, because loops over them vectorise. A bare float literal is
         a float64 to Numba: ``fastloss.jit.const(0.5, prediction)`` keeps float32 arithmetic.
+        They may not raise: they return nan, or `domain` says what is refused. What they refer
+        to by name has the value of when they are first compiled.
     params : iterable or mapping, default ()
         The options of the loss: names whose defaults are those in the signature of `value`,
         or (name, default) pairs. Given in a call as keywords, as numbers or as arrays that
@@ -60,7 +62,7 @@ def pointwise_loss(
     ------
     TypeError
         If a function is missing or does not take two arguments and the parameters; in the first
-        call, if Numba cannot compile it to one that returns a number.
+        call, if Numba cannot compile it to one that returns a number and never raises.
 
     Examples
     --------
@@ -121,8 +123,10 @@ def _check_names(name: str, options: tuple[Option, ...]) -> None:
 
 
 def _check_signature(name: str, role: str, function: Any, options: tuple[Option, ...]) -> None:
-    if not callable(function):
-        raise TypeError(f"{name}: {role} must be a function, not {type(function).__name__}")
+    if not inspect.isfunction(function):
+        raise TypeError(
+            f"{name}: {role} must be a function written in Python, not {function!r}; wrap it in one"
+        )
     signature = inspect.signature(function)
     try:
         signature.bind(*range(2 + len(options)))

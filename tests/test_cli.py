@@ -128,3 +128,10 @@ def test_the_package_runs_as_a_module():
         [sys.executable, "-m", "fastloss", "--help"], capture_output=True, text=True, check=True
     )
     assert all(command in run.stdout for command in ("info", "warmup", "bench", "demo"))
+
+
+@pytest.mark.parametrize("seconds", ["nan", "0", "-1", "inf", "soon"])
+def test_bench_refuses_what_is_no_time(seconds, capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "--seconds", seconds])
+    assert "--seconds" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time the losses beside their peers, in short")
     bench.add_argument(
         "--seconds",
-        type=float,
+        type=_seconds,
         default=0.2,
         help="for every contestant of a case (default: 0.2)",
     )
@@ -62,6 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_run_demo)
     return parser
+
+
+def _seconds(text: str) -> float:
+    """Read a time to measure for."""
+    seconds = float(text)
+    if not 0.0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds
 
 
 def _run_info(options: argparse.Namespace) -> int:

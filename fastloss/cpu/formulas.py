@@ -1,7 +1,8 @@
-"""Tells which formula of an element-wise loss does not compile, and why."""
+"""Tells which formula of a user's element-wise loss cannot be one, and why."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from numba.core.errors import NumbaError
 
 from fastloss.cpu.compile import OPTIONS
 from fastloss.cpu.ir import REAL
-from fastloss.spec import PointwiseSpec
+from fastloss.spec import Formula, PointwiseSpec
 
 
-def refusal(spec: PointwiseSpec, real: np.dtype[Any]) -> TypeError | None:
-    """Return the error for the first formula that cannot be one; None if all can.
+@functools.cache
+def refusal(spec: PointwiseSpec, real: np.dtype[Any]) -> str | None:
+    """Return what is wrong with the first formula that a kernel cannot call; None if it can all.
 
     Each is compiled by itself, so that the reason speaks of it and not of the kernel around it.
     """
@@ -26,20 +28,28 @@ def refusal(spec: PointwiseSpec, real: np.dtype[Any]) -> TypeError | None:
         "the domain's valid": (spec.domain.valid if spec.domain else None, 1),
     }
     for role, (formula, more) in formulas.items():
-        if formula is None:
-            continue
-        try:
-            compiled = njit((number,) * (2 + more), **OPTIONS)(formula)
-        except NumbaError as error:
-            reason = str(error).partition("\n")[2].strip() or str(error)
-        else:
-            returned = compiled.nopython_signatures[0].return_type
-            if isinstance(returned, REAL):
-                continue
-            reason = f"it returns {returned}"
-        return TypeError(
-            f"{spec.name}: {role} is not a function of {number} numbers that returns a number: "
-            f"{reason}\n(Formulas are compiled by Numba for one element at a time; see "
-            "fastloss.pointwise_loss)"
+        reason = None if formula is None else _reason(formula, (number,) * (2 + more))
+        if reason is not None:
+            return (
+                f"{spec.name}: {role} is not a function of {number} numbers that returns a "
+                f"number: {reason}\n(Formulas are compiled by Numba for one element at a time; see "
+                "fastloss.pointwise_loss)"
+            )
+    return None
+
+
+def _reason(formula: Formula, signature: tuple[Any, ...]) -> str | None:
+    try:
+        compiled = njit(signature, **OPTIONS)(formula)
+    except NumbaError as error:
+        return str(error).partition("\n")[2].strip() or str(error)
+    (form,) = compiled.nopython_signatures
+    if not isinstance(form.return_type, REAL):
+        return f"it returns {form.return_type}"
+    # A pickled exception: a kernel has nobody to hand it to, and would leave out what comes after.
+    if "picklebuf" in compiled.inspect_llvm(form.args):
+        return (
+            "it may raise an exception (an assertion, an index out of range or an array that finds "
+            "no memory are some, too); return nan there, or refuse values by a domain"
         )
     return None

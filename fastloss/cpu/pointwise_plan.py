@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from numba.core.errors import NumbaError
 
 from fastloss.arrays import Array
 from fastloss.checks import as_float
@@ -88,14 +87,11 @@ class PointwisePlan(CpuPlan):
         ), ARRAYS)  # fmt: skip
 
     def record_of(self, compute: Kernel, guards: Guards) -> int:
-        """Return the record's address, or say which formula cannot be compiled."""
-        try:
-            return super().record_of(compute, guards)
-        except NumbaError as error:
-            refused = refusal(self.spec, self.real)
-            if refused is None:
-                raise
-            raise refused from error
+        """Return the record's address, or say which of a user's formulas cannot be one."""
+        refused = refusal(self.spec, self.real) if compute.user_digest != "" else None
+        if refused is not None:
+            raise TypeError(refused)
+        return super().record_of(compute, guards)
 
     def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
         """Return the divisor, and the inputs as kernels take them."""

@@ -53,8 +53,8 @@ def initial_score(
     Raises
     ------
     ValueError
-        If there are no labels, if the numbers of labels and weights differ, or if there is no
-        such library.
+        If there are no labels or none that has a weight, if the numbers of labels and weights
+        differ, if a label is no class index, or if there is no such library.
 
     Notes
     -----
@@ -83,6 +83,8 @@ def initial_score(
         raise ValueError("there are no labels to start from")
     given = row_weights(y.size, sample_weight, "initial_score")
     w = np.ones(y.size) if given is None else given.astype(np.float64)
+    if not w.sum() > 0.0:
+        raise ValueError("the weights are all 0: there is no label to start from")
     if not library:
         return 0.0
     lightgbm = library == "lightgbm"
@@ -113,7 +115,10 @@ def _mean(y: Array, w: Array) -> float:
 
 
 def _log_frequencies(y: Array, w: Array, classes: int, lightgbm: bool) -> Array:
-    counts = np.bincount(class_indices(y), weights=w, minlength=classes)
+    indices = class_indices(y)
+    if indices.min() < 0:
+        raise ValueError(f"the least label is {indices.min()}, expected class indices from 0")
+    counts = np.bincount(indices, weights=w, minlength=classes)
     frequencies = counts / w.sum()
     if lightgbm:
         logs: Array = np.log(np.maximum(frequencies, _LIGHTGBM_EPSILON))

@@ -1,5 +1,8 @@
 """A user's own loss out of scalar functions gets everything the built-in ones have."""
 
+import functools
+import math
+
 import numpy as np
 import pytest
 
@@ -234,6 +237,12 @@ def test_bad_definitions():
         fl.pointwise_loss("x", lambda p, y, s, r: p, lambda p, y, s, r: p, params=[("s", 1.0)] * 2)
 
 
+def raises(p, y):
+    if p > 3:
+        raise ValueError("too large")
+    return p
+
+
 @pytest.mark.parametrize(
     "role, formula, reason",
     [
@@ -242,6 +251,8 @@ def test_bad_definitions():
         ("grad", lambda p, y: (p, y), "returns UniTuple"),
         ("value", lambda p, y: (p - y) * 1j, "returns complex"),
         ("hess", lambda p, y: None, "returns none"),
+        ("value", raises, "may raise"),
+        ("grad", lambda p, y: (1.0, 2.0)[int(y)] * p, "may raise"),
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
@@ -255,6 +266,16 @@ def test_formulas_that_are_none(role, formula, reason, dtype):
         with pytest.raises(TypeError, match=f"^odd: {role} is not .* {real}.*{reason}") as caught:
             (loss.grad_and_hess if role == "hess" else loss.value_and_grad)(x, x)
         assert "tile" not in str(caught.value)
+
+
+def test_formulas_that_are_no_functions_written_in_python():
+    class Callable:
+        def __call__(self, p, y):
+            return p - y
+
+    for odd in (Callable(), Callable().__call__, max, math.hypot, functools.partial(raises)):
+        with pytest.raises(TypeError, match="odd: value must be a function written in Python"):
+            fl.pointwise_loss("odd", odd, lambda p, y: 1.0)
 
 
 def test_a_domain_that_does_not_compile():

@@ -305,3 +305,13 @@ class TestStarts:
         assert initial_score(fl.huber, [1.0, 5.0], library="lightgbm") == 3.0
         assert initial_score(fl.poisson_nll, [1.0], library="lightgbm", log_input=False) == 0.0
         assert CatBoostObjective(fl.mse).initial_score([1.0, 5.0]) == 0.0
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_starting_scores_that_there_are_not(library):
+    labels = np.array([0, 1, 1])
+    for loss in (fl.mse, fl.binary_cross_entropy_with_logits, fl.cross_entropy, fl.poisson_nll):
+        with pytest.raises(ValueError, match="weights are all 0"):
+            initial_score(loss, labels, np.zeros(3), library=library)
+    with pytest.raises(ValueError, match="least label is -1"):
+        initial_score(fl.cross_entropy, labels - 1, library=library)
