@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numba import from_dtype, njit
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError
 
 from fastloss.cpu.compile import OPTIONS
@@ -28,7 +29,8 @@ def refusal(spec: PointwiseSpec, real: np.dtype[Any]) -> str | None:
         "the domain's valid": (spec.domain.valid if spec.domain else None, 1),
     }
     for role, (formula, more) in formulas.items():
-        reason = None if formula is None else _reason(formula, (number,) * (2 + more))
+        with global_compiler_lock:  # LLVM has a lock of its own, with which no child may be forked
+            reason = None if formula is None else _reason(formula, (number,) * (2 + more))
         if reason is not None:
             return (
                 f"{spec.name}: {role} is not a function of {number} numbers that returns a "
