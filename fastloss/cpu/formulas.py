@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numba import from_dtype, njit
+from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError
 
 from fastloss.cpu.compile import OPTIONS
-from fastloss.cpu.ir import REAL
 from fastloss.spec import Formula, PointwiseSpec
 
 
@@ -46,7 +46,7 @@ def _reason(formula: Formula, signature: tuple[Any, ...]) -> str | None:
     except NumbaError as error:
         return str(error).partition("\n")[2].strip() or str(error)
     (form,) = compiled.nopython_signatures
-    if not isinstance(form.return_type, REAL):
+    if not isinstance(form.return_type, types.Integer | types.Float | types.Boolean):
         return f"it returns {form.return_type}"
     # A pickled exception: a kernel has nobody to hand it to, and would leave out what comes after.
     if "picklebuf" in compiled.inspect_llvm(form.args):

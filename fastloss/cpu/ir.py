@@ -12,14 +12,10 @@ from typing import get_type_hints
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.core.errors import TypingError
 
 from fastloss.cpu.intrinsic import intrinsic, intrinsic_called, intrinsic_of_literals
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-#: Numba's types of real numbers.
-REAL = types.Integer | types.Float | types.Boolean
-
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 
 
@@ -143,8 +139,6 @@ def at_most(typingctx, x, high):
 @intrinsic
 def cast_like(typingctx, value, like):
     """`value` in the type of the float `like`."""
-    if not isinstance(value, REAL):
-        raise TypingError(f"{value} is not a real number")
 
     def codegen(context, builder, signature, args):
         return context.cast(builder, args[0], signature.args[0], signature.return_type)

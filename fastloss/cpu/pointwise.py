@@ -19,7 +19,6 @@ from fastloss.cpu.ir import (
     IN_RECORD,
     allocate,
     bits_of,
-    cast_like,
     least,
     load_tuple,
     make_read_record,
@@ -203,7 +202,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 weight = load_real(w, i)
                 factor = scale * weight * load_real(u, i)
             if LOSS:
-                v = cast_like(value(prediction, target, *options), prediction)
+                v = real(value(prediction, target, *options))
                 if WEIGHTED:
                     v = v * weight if weight != real(0) else real(0)
                 if PER_ELEMENT:
@@ -211,12 +210,12 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                 else:
                     poke_real(loss, i, v)
             if GRAD:
-                d = factor * cast_like(grad(prediction, target, *options), prediction)
+                d = factor * real(grad(prediction, target, *options))
                 if WEIGHTED:
                     d = d if weight != real(0) else real(0)
                 store_p(g, i, d)
             if HESS:
-                d = factor * cast_like(hess(prediction, target, *options), prediction)
+                d = factor * real(hess(prediction, target, *options))
                 if WEIGHTED:
                     d = d if weight != real(0) else real(0)
                 store_p(h, i, d)

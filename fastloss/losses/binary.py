@@ -243,11 +243,17 @@ def focal_weight(z, t, alpha):
 
 
 @inline
+def miss(z, t):
+    """q itself."""
+    rise, fall = sigmoids(z)
+    return (const(1.0, z) - t) * rise + t * fall
+
+
+@inline
 def focal_power(z, t, gamma):
     """q^gamma; 1 for gamma = 0, even where q is 0."""
     if gamma == const(2.0, gamma):  # no smaller a power underflows before q does
-        rise, fall = sigmoids(z)
-        q = (const(1.0, z) - t) * rise + t * fall
+        q = miss(z, t)
         return q * q
     return exp(scaled(gamma, log_miss(z, t)))
 
@@ -257,7 +263,7 @@ def focal_bend(z, t, gamma):
     """q^(gamma - 1) sigmoid(z) sigmoid(-z): the power's slope, without gamma and its sign."""
     if gamma == const(2.0, gamma):  # without the division, the one of the sigmoids is all
         rise, fall = sigmoids(z)
-        return ((const(1.0, z) - t) * rise + t * fall) * (rise * fall)
+        return miss(z, t) * (rise * fall)
     return scaled(focal_power(z, t, gamma), miss_slope(z, t))
 
 
@@ -339,8 +345,7 @@ focal = register(
 
 
 def poly_value(z, t, epsilon=2.0):
-    one = const(1.0, z)
-    return logistic_value(z, t, one - t) + epsilon * (t * sigmoid(-z) + (one - t) * sigmoid(z))
+    return logistic_value(z, t, const(1.0, z) - t) + epsilon * miss(z, t)
 
 
 def poly_grad(z, t, epsilon=2.0):

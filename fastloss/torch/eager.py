@@ -66,7 +66,7 @@ class EagerLoss(_Function):
         # As `set_materialize_grads` and `save_for_backward` do it; small calls notice those.
         ctx.materialize_grads = False
         ctx.hooked = _saving_hooks(False) is not None
-        ctx.origin = predictions if predictions.is_leaf else origin_of(predictions)
+        ctx.origin = origin_of(predictions)
         loss: Tensor
         loss, grad, _ = quick.evaluate(
             spec, Want.LOSS_AND_GRAD, predictions, targets, weight, reduction, None, None, options
@@ -95,9 +95,8 @@ class EagerLoss(_Function):
                 factor = None
         again = _keeps_graph()
         if not again:
-            ctx.origin = (
-                None  # a loss that is added to its own predictions would keep them for ever
-            )
+            # A loss that is added to its own predictions would keep them for ever.
+            ctx.origin = None
         if factor == 1.0:
             return kept.clone() if again else kept, None
         spec, reduction, options = ctx.call

@@ -13,8 +13,6 @@ import torch
 from torch.nn import functional
 
 import fastloss as fl
-from fastloss.arrays.kinds import Door
-from fastloss.arrays.torch import KIND
 from fastloss.engine import evaluate
 from fastloss.loss import Loss
 from fastloss.losses.embedding import hinge_embedding
@@ -274,11 +272,8 @@ def _call(
     options: dict[str, Any],
 ) -> Tensor:
     """Return the loss in PyTorch's dtype."""
-    take: Door | None = None
-    if isinstance(input, Tensor):  # as `evaluate` does it; small calls notice that
-        take = KIND.door(Want.LOSS, input, (target, sample_weight), options)
     result: Tensor
-    result, _, _ = (take or evaluate)(
+    result, _, _ = evaluate(
         loss.spec, Want.LOSS, input, target, sample_weight, reduction, None, None, options
     )
     if input.dtype in _NARROW and not torch.is_autocast_enabled(input.device.type):

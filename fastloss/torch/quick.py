@@ -6,7 +6,6 @@ NumPy arrays first takes longer than the loss of a small batch.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +21,6 @@ from fastloss.spec import Spec, Want
 from fastloss.torch.call import Tensor
 
 _strided = torch.strided
-_bfloat16 = torch.bfloat16
 _from_numpy = torch.from_numpy
 
 _NO_OPTIONS: tuple[Any, tuple[Any, ...]] = {}, ()
@@ -71,13 +69,10 @@ def evaluate(
             results = plan.run_at(stand_in(p), stand_in(t))
             if results is not None:
                 loss, grad, hess = results
-                give = _from_numpy
-                if predictions.dtype is _bfloat16:
-                    give = functools.partial(KIND.give, predictions=predictions)
                 return (
                     None if loss is None else _from_numpy(loss),  # of a dtype that NumPy knows
-                    None if grad is None else give(grad),
-                    None if hess is None else give(hess),
+                    None if grad is None else KIND.give(grad, predictions),
+                    None if hess is None else KIND.give(hess, predictions),
                 )
     return engine.compute(
         spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options

@@ -129,7 +129,14 @@ def in_child(work):
 
 def compare():
     assert digest() == expected
+
+expected = digest()
 """
+
+
+def run_with_forks(layer, code):
+    """Run in a process with this layer, which has run in parallel."""
+    return run_in(layer, INPUTS + FORK + code)
 
 
 def test_fork_after_use(layer):
@@ -137,13 +144,9 @@ def test_fork_after_use(layer):
 
     A child, its threads, and the child's child still can call.
     """
-    out = run_in(
+    out = run_with_forks(
         layer,
-        INPUTS
-        + FORK
-        + """
-expected = digest()
-
+        """
 def child():
     compare()
     threads = [threading.Thread(target=compare) for _ in range(3)]
@@ -164,12 +167,9 @@ def test_fork_while_another_thread_computes(layer):
     """A lock held by a thread at the time of the fork stays locked in the child for ever, if it
     is not renewed.
     """
-    run_in(
+    run_with_forks(
         layer,
-        INPUTS
-        + FORK
-        + """
-expected = digest()
+        """
 stop = threading.Event()
 
 def busy():
@@ -191,12 +191,9 @@ compare()
 
 def test_fork_while_another_thread_is_in_its_first_call(layer):
     """What it holds while it compiles must not be held for ever in the child."""
-    run_in(
+    run_with_forks(
         layer,
-        INPUTS
-        + FORK
-        + """
-expected = digest()
+        """
 new = fl.pointwise_loss("new", lambda p, y: (p - y) ** 2, lambda p, y: 2 * (p - y))
 thread = threading.Thread(target=lambda: new.value_and_grad(logits, logits))
 thread.start()
@@ -209,14 +206,11 @@ compare()
 
 def test_calls_do_not_wait_for_numbas_lock(layer):
     """It is one for a parent and its children: who is forked while it is held keeps it."""
-    run_in(
+    run_with_forks(
         layer,
-        INPUTS
-        + FORK
-        + """
+        """
 from numba.np.ufunc import parallel
 
-expected = digest()
 held, done = threading.Event(), threading.Event()
 
 def hold():

@@ -1,5 +1,8 @@
 """Calls on XLA's memory: by a plan that takes addresses where there is one, with the same bits."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
 
 import fastloss as fl  # noqa: E402
+from fastloss.jax import ffi  # noqa: E402
 from fastloss.jax.call import Target  # noqa: E402
 from tests.helpers import assert_same_bits, each  # noqa: E402
 
@@ -97,3 +101,26 @@ def _call_of(loss, *arrays):
     call = Call(loss.spec, Want.LOSS_AND_GRAD, "mean", (), False, False, ())
     layouts = [Layout(array.shape, array.dtype) for array in arrays]
     return call, layouts, [Layout((), np.float32), layouts[0]]
+
+
+def test_threads_that_trace_one_call_register_it_once(monkeypatch):
+    """XLA takes a name once; who came second took JAX for one without FFI."""
+    names, meet = [], threading.Barrier(2)
+
+    def slow(name, *_, **__):
+        names.append(name)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", slow)
+
+    def register():
+        meet.wait()
+        ffi.register("fastloss_twice", lambda given, wanted: None, [], [])
+
+    threads = [threading.Thread(target=register) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ffi._handlers.pop("fastloss_twice")
+    assert names == ["fastloss_twice"]
