@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from fastloss.engine import evaluate
@@ -40,7 +41,15 @@ class Loss:
         a pair (gradient, hessian). Methods only.
     """
 
-    def __init__(self, spec: Spec, doc: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        doc: str | None = None,
+        made_by: tuple[Callable[..., Loss], tuple[Any, ...]] | None = None,
+    ) -> None:
+        #: A function and its arguments that return this loss, in another process as well; None
+        #: for the package's own, which are found by name.
+        self._made_by = made_by
         self.name = spec.name
         self.spec = spec
         unique = spec.name
@@ -138,7 +147,10 @@ class Loss:
     def __reduce__(self) -> Any:
         if _LOSSES.get(self.name) is self:
             return _builtin, (self.name,)
-        raise TypeError(f"{self.name} is made of functions and cannot be pickled; import it")
+        return self._made_by
+
+    def __deepcopy__(self, memo: Any) -> Loss:
+        return self  # as of a function
 
 
 def register(loss: Loss) -> Loss:

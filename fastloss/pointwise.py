@@ -13,6 +13,9 @@ from fastloss.spec import Domain, Formula, Option, PointwiseSpec
 #: What a parameter of a user's loss may be: any finite number, or an array.
 _ANY_NUMBER = number(array=True)
 
+#: Every loss by what it was made of, so that an unpickled one is compiled once in a process.
+_made: dict[Any, Loss] = {}
+
 #: What the calls of every loss have already.
 _TAKEN = ("predictions", "targets", "sample_weight", "reduction", "grad_output", "out")
 
@@ -56,7 +59,8 @@ def pointwise_loss(
     Returns
     -------
     Loss
-        The new loss. It is not added to `fastloss.losses()`.
+        The loss; the same one for the same functions and arguments. It can be pickled where its
+        functions can. It is not added to `fastloss.losses()`.
 
     Raises
     ------
@@ -78,14 +82,30 @@ def pointwise_loss(
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, not {type(name).__name__}")
+    if domain is not None and not isinstance(domain, Domain):
+        raise TypeError(f"{name}: domain must be a fastloss.spec.Domain, not {domain!r}")
     functions: list[Any] = [getattr(f, "py_func", f) for f in (value, grad, hess)]
-    options = tuple(_option(functions[0], entry) for entry in _entries(params))
+    entries = _entries(params)
+    options = tuple(_option(functions[0], entry) for entry in entries)
     _check_names(name, options)
     for role, function in zip(("value", "grad", "hess"), functions, strict=True):
         if function is not None or role != "hess":
             _check_signature(name, role, function, options)
-    spec = PointwiseSpec(name, functions[0], functions[1], functions[2], options, domain)
-    return Loss(spec, doc if doc is not None else inspect.getdoc(functions[0]))
+    # By the defaults' text: 1, 1.0 and True are equal, but not equally good.
+    key = name, *functions, repr(entries), domain, doc
+    loss = _made.get(key)
+    if loss is None:
+        spec = PointwiseSpec(name, functions[0], functions[1], functions[2], options, domain)
+        made_by = _again, (name, value, grad, hess, entries, domain, doc)
+        text = doc if doc is not None else inspect.getdoc(functions[0])
+        loss = _made.setdefault(key, Loss(spec, text, made_by))
+    return loss
+
+
+def _again(*arguments: Any) -> Loss:
+    """Return the loss that was made of these: what an unpickled loss is."""
+    *others, domain, doc = arguments
+    return pointwise_loss(*others, domain=domain, doc=doc)
 
 
 def _entries(params: Iterable[Any] | Mapping[str, float]) -> list[Any]:

@@ -45,7 +45,7 @@ class Option:
     constants: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Domain:
     """The values that a loss accepts, where not all are.
 

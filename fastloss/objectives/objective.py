@@ -121,7 +121,7 @@ class Objective:
         return f"{type(self).__name__}({self.loss.name}{options}, hessian={self.hessian!r})"
 
     def __deepcopy__(self, memo: Any) -> Objective:
-        # scikit-learn's clone copies parameters deeply; a user's loss cannot be copied.
+        # scikit-learn's clone copies parameters deeply; nothing here changes.
         return self
 
 

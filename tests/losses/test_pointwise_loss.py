@@ -1,7 +1,9 @@
 """A user's own loss out of scalar functions gets everything the built-in ones have."""
 
+import copy
 import functools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -20,8 +22,10 @@ from tests.helpers import (
     each_dtype,
     f64,
     loss_dtype,
+    run_python,
     strided,
 )
+from tests.losses import own_losses
 from tests.losses.own_losses import ABSOLUTE, FOCAL, GAMMA, HUBER, LOG_COSH, POISSON
 from tests.oracles import differences
 from tests.oracles.expected import Expected, reduce
@@ -216,6 +220,32 @@ def test_functions_of_no_module():
     assert loss(np.array([1.0]), np.array([0.0])) == 2.0
 
 
+def test_pickled_and_copied():
+    """By the functions it was made of, as joblib sends it to other processes."""
+    pickled = pickle.dumps(HUBER)
+    assert pickle.loads(pickled) is copy.copy(HUBER) is copy.deepcopy(HUBER) is HUBER
+    there = run_python(f"""
+        import pickle
+        import numpy as np
+        loss = pickle.loads({pickled!r})
+        assert loss is pickle.loads({pickled!r})
+        print(loss.name, loss(np.array([5.0]), np.zeros(1), delta=2.0))
+        """)
+    assert there.stdout.split() == ["huber", "8.0"]
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(fl.pointwise_loss("x", lambda p, y: p - y, lambda p, y: 1.0))
+
+
+def test_what_makes_one_loss():
+    """The same functions and arguments; defaults that are equal are not therefore the same."""
+    make = functools.partial(fl.pointwise_loss, "one", own_losses.huber, own_losses.huber_grad)
+    assert make(params=("delta",)) is make(params=["delta"])
+    ones = {make(params={"delta": one}) for one in (1, 1.0, True)}
+    ones |= {make(params=("delta",)), make(params=("delta",), doc="Huber's.")}
+    ones |= {make(own_losses.huber_grad, params=("delta",))}
+    assert len(ones) == 6
+
+
 def test_name_and_documentation():
     assert LOG_COSH.name == "log_cosh"
     assert "log cosh(p - y)" in LOG_COSH.__doc__
@@ -230,6 +260,8 @@ def test_bad_definitions():
         fl.pointwise_loss(None, lambda p, y: p - y, lambda p, y: 1.0)
     with pytest.raises(TypeError, match="delta"):
         fl.pointwise_loss("x", lambda p, y, delta: p - y, lambda p, y: 1.0, params=("delta",))
+    with pytest.raises(TypeError, match=r"domain must be a fastloss.spec.Domain, not <function"):
+        fl.pointwise_loss("x", lambda p, y: p - y, lambda p, y: 1.0, domain=own_losses.huber)
     for taken in ("reduction", "out"):
         with pytest.raises(TypeError, match=f"'{taken}' is an argument of every loss"):
             fl.pointwise_loss("x", lambda p, y, s: p, lambda p, y, s: p, params={taken: 1.0})
