@@ -162,6 +162,61 @@ def test_an_edited_formula_of_the_user_changes_the_result(copy):
     assert copy.compiled() == before
 
 
+#: Where a formula can have a number from, and what it depends on; {} is the number.
+REFERRED = {
+    "a module's number": ("import settings", "settings.SCALE"),
+    "a submodule's number": ("import pk.sub", "pk.sub.SCALE"),
+    "a submodule's function": ("import pk.sub", "pk.sub.scale()"),
+    "a helper's module": ("from helper import scale", "scale()"),
+    "a module's array": ("import settings", "settings.ALL[0]"),
+    "a ninth digit": ("import numpy as np\nX = np.array([1.00000000{}])", "(X[0] - 1.0) * 1e9"),
+    "a long array": ("import numpy as np\nX = np.ones(3000)\nX[1500] = {}", "X[1500]"),
+    "a function inside": ("X = {}", "(lambda: X)()"),
+    "a member": ("import enum\nclass E(enum.IntEnum):\n    A = {}", "E.A.value"),
+    "the order of fields": (
+        "from collections import namedtuple\nX = namedtuple('X', 'a b' if {} == 2 else 'b a')",
+        "X(2.0, 3.0).a",
+    ),
+}
+MODULES = {
+    "settings": "import numpy as np\nSCALE = {}\nALL = np.array([{}])",
+    "pk/__init__": "",
+    "pk/sub": "import numba\nSCALE = {}\n@numba.njit\ndef scale(): return {}",
+    "helper": "import numba, settings\n@numba.njit\ndef scale(): return settings.SCALE",
+}
+SCALED = """
+import fastloss as fl
+
+def value(p, y):
+    return SCALE * p
+
+loss = fl.pointwise_loss("own", value, lambda p, y: 1.0)
+"""
+
+
+def test_what_a_formula_refers_to_changes_the_result(copy):
+    """Wherever it stands: compiled anew, and what it was before is found again."""
+    files = {
+        f"own{k}": f"{imports}\n{SCALED.replace('SCALE', scale)}"
+        for k, (imports, scale) in enumerate(REFERRED.values())
+    }
+    run = (
+        "import importlib\n"
+        f"losses = [importlib.import_module(f'own{{k}}').loss for k in range({len(files)})]\n"
+        "print(json.dumps([float(loss(np.ones(2), np.ones(2))) for loss in losses]))"
+    )
+    for scale in (2, 3, 2):
+        for name, text in (files | MODULES).items():
+            path = copy.root / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text.replace("{}", str(scale)))
+            shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+        before = copy.compiled()
+        expected = dict.fromkeys(REFERRED, scale)
+        assert dict(zip(REFERRED, copy.run(run), strict=True)) == pytest.approx(expected)
+    assert copy.compiled() == before
+
+
 def test_processes_that_fill_the_cache_at_once(copy):
     """Four cold starts at the same time: none crashes, all agree (numba#4807)."""
     with ThreadPoolExecutor(4) as pool:
