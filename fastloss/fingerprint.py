@@ -75,7 +75,8 @@ def _parts(value: Any, seen: set[int]) -> Iterator[str]:
             seen.add(id(value))
             yield from _function_parts(value, seen)
     elif isinstance(value, enum.EnumMeta):
-        for member in value.__members__.values():
+        members: Mapping[str, enum.Enum] = value.__members__
+        for member in members.values():
             yield from _parts(member, seen)
     elif isinstance(value, type) and issubclass(value, tuple):
         yield f"{value.__qualname__}:{getattr(value, '_fields', ())}"

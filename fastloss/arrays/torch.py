@@ -37,19 +37,15 @@ class TorchKind(Kind):
         if traced or type(predictions).__torch_dispatch__ is not _plain_dispatch:
             from fastloss.torch.route import evaluate  # importlib is closed to torch.compile
 
-            return evaluate
+            if _is_compiling() or is_transformed():  # they refuse forward mode by themselves
+                return evaluate
+            return _forward_refused(predictions, others, options) or evaluate
         differentiable = want is Want.LOSS and torch.is_grad_enabled()
         if differentiable and predictions.requires_grad:
             return _door("eager")
         if differentiable and any(map(_requires_grad, (*others, *options.values()))):
             return _door("eager")  # it refuses to be constant to them
-        if forward_ad._current_level >= 0 and any(
-            map(_is_dual, (predictions, *others, *options.values()))
-        ):
-            from fastloss.torch.eager import refuse_forward_mode
-
-            return refuse_forward_mode
-        return _door("quick")
+        return _forward_refused(predictions, others, options) or _door("quick")
 
     def device(self, array: Any) -> str:
         # A pinned tensor is on the CPU; a CUDA device has a number.
@@ -106,6 +102,19 @@ def _door(module: str) -> Door:
 
 def _requires_grad(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.requires_grad
+
+
+def _forward_refused(
+    predictions: Any, others: tuple[Any, ...], options: Mapping[str, Any]
+) -> Door | None:
+    """Return what refuses a call by whose tensors PyTorch differentiates in forward mode."""
+    if forward_ad._current_level < 0:
+        return None
+    if not any(map(_is_dual, (predictions, *others, *options.values()))):
+        return None
+    from fastloss.torch.eager import refuse_forward_mode
+
+    return refuse_forward_mode
 
 
 def _is_dual(value: Any) -> bool:

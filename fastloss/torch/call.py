@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -65,7 +66,15 @@ class Call(NamedTuple):
 
     def text(self) -> str:
         """Return the call as the literal that `read_call` reads."""
-        return repr((self.loss, self.reduction, dict(self.options), self.arrays))
+        options = {name: _constant(value) for name, value in self.options.items()}
+        return repr((self.loss, self.reduction, options, self.arrays))
+
+
+def _constant(value: Any) -> Any:
+    """Return an option's value; torch.compile makes a constant of a number that may change."""
+    if type(value) is float:
+        return float.fromhex(value.hex())
+    return operator.index(value) if type(value) is int else value
 
 
 @functools.cache

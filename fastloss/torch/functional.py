@@ -293,5 +293,7 @@ def _rescaled(
     if weight is None or input.numel() == 0:
         return _call(loss, input, target, reduction, None, options)
     if reduction == "mean":
-        reduction, weight = "sum", weight / input.numel()
+        # Not in float16, where so small a weight is 0.
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        reduction, weight = "sum", weight.to(wide) / input.numel()
     return _call(loss, input, target, reduction, weight, options)

@@ -13,7 +13,7 @@ from fastloss.spec import Spec, Want
 from fastloss.torch import operators
 from fastloss.torch.call import Call, Tensor, name_of
 from fastloss.torch.eager import keeps_gradient, refuse_other_gradients
-from fastloss.torch.transforms import transformed_loss
+from fastloss.torch.transforms import transformed_gradient, transformed_loss
 
 
 def evaluate(
@@ -51,6 +51,10 @@ def _through_operators(
 ) -> tuple[Any, Any, Any]:
     p, t, w, *arrays = tensors
     text = call.text()
+    if want is not Want.LOSS and is_transformed():  # `torch.func` would take them for constants
+        upstream = torch.as_tensor(1.0 if grad_output is None else grad_output)
+        loss = transformed_loss(call, p, t, w, *arrays)
+        return loss, transformed_gradient(call, upstream, p, t, w, *arrays), None
     if want is not Want.LOSS:  # what the methods return is outside of autograd
         p, t, w, *arrays = (x if x is None else x.detach() for x in tensors)
         loss = operators.value(p, t, w, arrays, text)

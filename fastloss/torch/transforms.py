@@ -21,6 +21,15 @@ def transformed_loss(call: Call, *tensors: Any) -> Tensor:
     return result
 
 
+def transformed_gradient(call: Call, upstream: Tensor, *tensors: Any) -> Tensor:
+    """Return the gradient, whose derivatives are refused."""
+    predictions, targets, sample_weight, *arrays = tensors
+    result: Tensor = Gradient.apply(
+        call.text(), upstream, predictions, targets, sample_weight, tuple(arrays)
+    )
+    return result
+
+
 class TransformedLoss(torch.autograd.Function):
     """A loss whose gradient is computed in the backward pass, with the upstream gradient in it."""
 
@@ -51,8 +60,8 @@ class TransformedLoss(torch.autograd.Function):
         predictions, targets, sample_weight, *arrays = ctx.saved_tensors
         grad = None
         if upstream is not None:
-            grad = Gradient.apply(
-                ctx.text, upstream, predictions, targets, sample_weight, tuple(arrays)
+            grad = transformed_gradient(
+                read_call(ctx.text), upstream, predictions, targets, sample_weight, *arrays
             )
         return None, grad, None, None, None
 
@@ -112,8 +121,7 @@ class Gradient(torch.autograd.Function):
         dims = (*in_dims[2:5], *_dims_of(arrays, in_dims[5]), in_dims[1])
 
         def apply(call: Call, p: Tensor, t: Tensor, w: Tensor | None, *rest: Any) -> Tensor:
-            result: Tensor = Gradient.apply(call.text(), rest[-1], p, t, w, rest[:-1])
-            return result
+            return transformed_gradient(call, rest[-1], p, t, w, *rest[:-1])
 
         call = read_call(text)
         return over_batch(apply, call, info.batch_size, dims, (*tensors, *arrays, upstream))

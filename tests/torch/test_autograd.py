@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch.nn import functional  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import fastloss as fl  # noqa: E402
 import fastloss.torch as flt  # noqa: E402
@@ -195,6 +196,10 @@ def test_forward_mode_is_refused():
         with pytest.raises(NotImplementedError, match="forward-mode"):
             fl.mse(x.detach(), dual)
         assert fl.cross_entropy(x.detach(), y) > 0
+        with FlopCounterMode(display=False), pytest.raises(NotImplementedError, match="forward-m"):
+            fl.cross_entropy(dual, y)
+    with pytest.raises(NotImplementedError, match="forward-mode"):
+        torch.func.linearize(lambda x: fl.cross_entropy(x, y), x.detach())
 
 
 @each("name", ["targets", "sample_weight", "class_weight"])

@@ -134,6 +134,19 @@ def test_where_torch_is_wrong():
     assert loss.item() == 100.0 and z.grad.item() == -1.0
 
 
+@each("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss"])
+@each("dtype", [torch.float16, torch.bfloat16])
+def test_a_mean_with_narrow_weights(name, dtype):
+    """Divided by the number of elements, a weight is less than the narrow dtypes hold."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(2**19, generator=generator).to(dtype) for _ in range(2))
+    weight = torch.full((2**19,), 0.3).to(dtype)
+    loss = getattr(flt, name)(x, y, weight=weight)
+    expected = getattr(functional, name)(x.double(), y.double(), weight=weight.double())
+    eps = torch.finfo(dtype).eps  # of the result, in the input's dtype
+    torch.testing.assert_close(loss.double(), expected, rtol=eps, atol=0.0)
+
+
 def test_ours():
     """The options that torch has not, against the formula in torch."""
     x = torch.randn(5, 4, dtype=torch.float64)

@@ -89,6 +89,29 @@ def test_compile_of_a_users_loss_and_of_methods():
     assert by_x.shape == x.shape
 
 
+def test_compile_with_options_that_change():
+    """A number that torch.compile no longer takes for a constant is one to us."""
+    x, y, t = X.clone(), Y, X.sign()
+
+    @torch.compile(fullgraph=True, backend="aot_eager", dynamic=True)
+    def compiled(x, smoothing, index):
+        return (
+            flt.cross_entropy(x, y, label_smoothing=smoothing, ignore_index=index),
+            fl.cross_entropy(x, y, logit_scale=x.shape[1] ** -0.5),
+            flt.hinge_embedding_loss(x, t, margin=1 + smoothing),
+            flt.binary_cross_entropy_with_logits(x, x.sigmoid()),
+        )
+
+    for smoothing, index in ((0.1, 1), (0.2, 2), (0.3, 3)):
+        expected = (
+            functional.cross_entropy(x, y, label_smoothing=smoothing, ignore_index=index),
+            functional.cross_entropy(x / C**0.5, y),
+            functional.hinge_embedding_loss(x, t, margin=1 + smoothing),
+            functional.binary_cross_entropy_with_logits(x, x.sigmoid()),
+        )
+        torch.testing.assert_close(compiled(x, smoothing, index), expected)
+
+
 class Model(torch.nn.Module):
     """A loss as a model's result."""
 
@@ -193,3 +216,16 @@ def test_second_derivatives_are_refused():
         torch.func.hessian(lambda x: fl.cross_entropy(x, Y))(X)
     with pytest.raises(NotImplementedError, match="second derivative"):
         torch.func.grad(lambda x: torch.func.grad(fl.cross_entropy)(x, Y).sum())(X)
+    with pytest.raises(NotImplementedError, match="second derivative"):
+        torch.func.grad(lambda x: fl.cross_entropy.grad(x, Y).sum())(X)
+
+
+def test_methods():
+    """Their loss is differentiable, and batches are taken apart."""
+    slope = torch.func.grad(lambda x: fl.cross_entropy.value_and_grad(x, Y)[0])(X)
+    torch.testing.assert_close(slope, fl.cross_entropy.grad(X, Y))
+    x = torch.stack([X, 2 * X])
+    losses, grads = torch.func.vmap(lambda x: fl.cross_entropy.value_and_grad(x, Y))(x)
+    for k in range(2):
+        loss, grad = fl.cross_entropy.value_and_grad(x[k], Y)
+        torch.testing.assert_close((losses[k], grads[k]), (loss, grad))
