@@ -74,14 +74,29 @@ def number(
             return None
         if isinstance(value, np.ndarray) and array:
             return check_real(where, value)
-        if isinstance(value, (int, float)) and math.isfinite(value):
+        if isinstance(value, (int, float)) and _is_finite(value):
             if low <= value <= high and above < value < below:
                 return float(value)
             raise ValueError(f"{where} must be {expected}, not {value!r}")
-        error = ValueError if isinstance(value, float) else TypeError
+        error = ValueError if isinstance(value, (int, float)) else TypeError
         raise error(f"{where} must be {expected}, not {_describe(value)}")
 
     return check
+
+
+def as_number(role: str, value: float) -> float:
+    """Return a number as a float; integers have no largest."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{role} must be a number that a float holds, not {value}") from None
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False
 
 
 def per_class(low: float) -> Callable[[str, Any], Any]:
@@ -208,11 +223,27 @@ def check_operands(request: Request, operands: Operands) -> None:
             )
         _check_array_options(request.spec.name, operands)
         shape = p.shape
+    _check_rounded(request, real_of(p))
     _check_weight(operands.sample_weight, shape)
     _check_upstream(request.reduction, operands.grad_output, shape)
     for role, out in (("out", operands.grad_out), ("out (hessian)", operands.hess_out)):
         if out is not None:
             _check_out(role, out, p)
+
+
+def _check_rounded(request: Request, real: np.dtype[Any]) -> None:
+    """Refuse a number that is another in the dtype of the computation, and there out of range."""
+    for option in request.spec.options:
+        value = request.options.get(option.name)
+        if type(value) is not float:
+            continue
+        with np.errstate(over="ignore"):
+            rounded = float(real.type(value))
+        if rounded != value:
+            try:
+                option.check(f"{request.spec.name}: {option.name}", rounded)
+            except ValueError as error:
+                raise ValueError(f"{error}, which {value!r} is in {real}") from None
 
 
 def _check_class_targets(

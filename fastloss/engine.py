@@ -218,14 +218,14 @@ def read_on(device: str, array: Any, role: str) -> Array:
 def read_weight(device: str, weight: Any) -> Array:
     """Read `sample_weight`; a Python number is a weight as well."""
     if isinstance(weight, (int, float)):
-        return np.asarray(weight, np.float64)
+        return np.asarray(checks.as_number("sample_weight", weight))
     return read_on(device, weight, "sample_weight")
 
 
 def read_upstream(device: str, upstream: Any) -> tuple[float, Array | None]:
     """Split `grad_output` into a scalar, or 1 and an array."""
     if isinstance(upstream, (int, float)):
-        return float(upstream), None
+        return checks.as_number("grad_output", upstream), None
     array = read_on(device, upstream, "grad_output")
     if array.ndim == 0 and device == CPU:  # elsewhere, to look at it would be to wait
         return float(checks.as_scalar(checks.check_real("grad_output", array))), None

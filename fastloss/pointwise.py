@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from fastloss.checks import number
 from fastloss.loss import Loss
 from fastloss.spec import Domain, Formula, Option, PointwiseSpec
@@ -13,11 +15,14 @@ from fastloss.spec import Domain, Formula, Option, PointwiseSpec
 #: What a parameter of a user's loss may be: any finite number, or an array.
 _ANY_NUMBER = number(array=True)
 
+#: What its default may be, which stands for every element.
+_DEFAULT = number()
+
 #: Every loss by what it was made of, so that an unpickled one is compiled once in a process.
 _made: dict[Any, Loss] = {}
 
 #: What the calls of every loss have already.
-_TAKEN = ("predictions", "targets", "sample_weight", "reduction", "grad_output", "out")
+_TAKEN = ("self", "predictions", "targets", "sample_weight", "reduction", "grad_output", "out")
 
 
 def pointwise_loss(
@@ -65,8 +70,11 @@ def pointwise_loss(
     Raises
     ------
     TypeError
-        If a function is missing or does not take two arguments and the parameters; in the first
-        call, if Numba cannot compile it to one that returns a number and never raises.
+        If a function is missing or does not take two arguments and the parameters, or a default
+        is no number; in the first call, if Numba cannot compile it to one that returns a number
+        and never raises.
+    ValueError
+        If a default is not finite.
 
     Examples
     --------
@@ -86,7 +94,7 @@ def pointwise_loss(
         raise TypeError(f"{name}: domain must be a fastloss.spec.Domain, not {domain!r}")
     functions: list[Any] = [getattr(f, "py_func", f) for f in (value, grad, hess)]
     entries = _entries(params)
-    options = tuple(_option(functions[0], entry) for entry in entries)
+    options = tuple(_option(name, functions[0], entry) for entry in entries)
     _check_names(name, options)
     for role, function in zip(("value", "grad", "hess"), functions, strict=True):
         if function is not None or role != "hess":
@@ -114,7 +122,7 @@ def _entries(params: Iterable[Any] | Mapping[str, float]) -> list[Any]:
     return list(params.items()) if isinstance(params, Mapping) else list(params)
 
 
-def _option(value: Formula, entry: Any) -> Option:
+def _option(name: str, value: Formula, entry: Any) -> Option:
     """Return the option that an entry of `params` stands for."""
     if isinstance(entry, Option):
         return entry
@@ -125,12 +133,19 @@ def _option(value: Formula, entry: Any) -> Option:
                 f"parameter {entry!r} has no default; give one in the signature of value, or "
                 f"as ({entry!r}, default)"
             )
-        return Option(entry, default.default, _ANY_NUMBER)
+        return _checked_option(name, entry, default.default)
     try:
-        name, default_value = entry
+        option, default_value = entry
     except (TypeError, ValueError):
         raise TypeError(f"params takes names or (name, default) pairs, not {entry!r}") from None
-    return Option(name, default_value, _ANY_NUMBER)
+    return _checked_option(name, option, default_value)
+
+
+def _checked_option(name: str, option: str, default: Any) -> Option:
+    if isinstance(default, np.generic):
+        default = default.item()
+    _DEFAULT(f"{name}: the default of {option!r}", default)
+    return Option(option, default, _ANY_NUMBER)
 
 
 def _check_names(name: str, options: tuple[Option, ...]) -> None:

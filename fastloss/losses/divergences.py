@@ -118,13 +118,16 @@ def log_quotient(a, b, difference):
 
 @inline
 def mixture(z, t, beta, log_target):
-    """(p, q, log(p / m), log(q / m)) with m = beta p + (1 - beta) q."""
+    """(p, q, m, log(p / m), log(q / m)) with m = beta p + (1 - beta) q."""
     e, q = exp(t), exp(z)
     p = e if log_target else t
     m = beta * p + (const(1.0, z) - beta) * q
     gap = p - q
     of_p = log_quotient(p, m, (const(1.0, z) - beta) * gap)
-    return p, q, of_p, log_quotient(q, m, -beta * gap)
+    of_q = log_quotient(q, m, -beta * gap)
+    # At the dtype's end m is rounded to 0, and the terms with it.
+    nothing = m == const(0.0, z)
+    return p, q, m, m if nothing else of_p, m if nothing else of_q
 
 
 # The ends come first, in branches of their own: LLVM then makes a loop of each, none of which
@@ -137,7 +140,7 @@ def js_term(z, t, c, row, beta, log_target):
     if beta == const(1.0, beta):
         _, log_p = target_pair(t, log_target)
         return product(exp(z), z - log_p)
-    p, q, of_p, of_q = mixture(z, t, beta, log_target)
+    p, q, _, of_p, of_q = mixture(z, t, beta, log_target)
     return beta * product(p, of_p) + (const(1.0, z) - beta) * product(q, of_q)
 
 
@@ -152,7 +155,7 @@ def js_grad(z, t, c, row, beta, log_target):
     if beta == one:
         _, log_p = target_pair(t, log_target)
         return product(exp(z), z - log_p + one)
-    _, q, _, of_q = mixture(z, t, beta, log_target)
+    _, q, _, _, of_q = mixture(z, t, beta, log_target)
     return (one - beta) * product(q, of_q)
 
 
@@ -163,8 +166,8 @@ def js_hess(z, t, c, row, beta, log_target):
     if beta == one:
         _, log_p = target_pair(t, log_target)
         return product(exp(z), z - log_p + const(2.0, z))
-    p, q, _, of_q = mixture(z, t, beta, log_target)
-    share = divide(beta * p, beta * p + (one - beta) * q)
+    p, q, m, _, of_q = mixture(z, t, beta, log_target)
+    share = divide(beta * p, m) if m != const(0.0, z) else m
     return (one - beta) * product(q, of_q + share)
 
 

@@ -46,12 +46,15 @@ def poisson_value(p, t, log_input=True, full=False, eps=1e-8):
 
 
 def poisson_grad(p, t, log_input=True, full=False, eps=1e-8):
-    return exp(p) - t if log_input else const(1.0, p) - divide(t, p + eps)
+    rate = p + eps
+    # Not by `scaled`: a rate that is nan has no derivative either.
+    slope = divide(t, rate) if rate != const(0.0, p) or t != const(0.0, t) else rate
+    return exp(p) - t if log_input else const(1.0, p) - slope
 
 
 def poisson_hess(p, t, log_input=True, full=False, eps=1e-8):
     slope = divide(const(1.0, p), p + eps)
-    return exp(p) if log_input else t * slope * slope
+    return exp(p) if log_input else scaled(scaled(t, slope), slope)
 
 
 poisson_nll = register(

@@ -195,3 +195,13 @@ def test_one_bad_element_of_the_elementwise(case):
     for a, b in zip(got, expected, strict=True):
         assert np.isnan(a[4])
         np.testing.assert_array_equal(np.delete(a, 4), np.delete(b, 4))
+
+
+def test_poisson_of_nothing():
+    """No events at a rate of 0 or next to it, and no eps: p - 0 log(p)."""
+    rates, none = np.array([0.0, 1e-320, 2.0]), np.zeros(3)
+    call = {"log_input": False, "eps": 0.0, "reduction": "none"}
+    loss, grad = fl.poisson_nll.value_and_grad(rates, none, **call)
+    _, hess = fl.poisson_nll.grad_and_hess(rates, none, **call)
+    assert loss.tolist() == rates.tolist() and grad.tolist() == [1, 1, 1] and not hess.any()
+    assert fl.poisson_nll.grad(np.zeros(1), np.ones(1), **call).tolist() == [-np.inf]

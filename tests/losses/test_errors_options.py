@@ -37,6 +37,8 @@ BAD_OPTIONS = [
     ("binary_cross_entropy_with_logits", ValueError, {"pos_weight": np.ones((5, 4, 3))}),
     ("binary_cross_entropy_with_logits", TypeError, {"pos_weight": "two"}),
     ("hinge", TypeError, {"margin": "wide"}),
+    ("hinge", ValueError, {"margin": 10**400}),
+    ("mse", ValueError, {"sample_weight": 10**400}),
 ]
 
 
@@ -47,6 +49,37 @@ def test_bad_option(loss, error, options):
     shown = str(value.shape) if isinstance(value, np.ndarray) else str(value)
     case = next(case for case in FIRST if case.loss.name == loss)
     refused_everywhere(error, [name, shown], case, *legal(case), **options)
+
+
+@each(
+    "name, options",
+    [
+        ("charbonnier", {"eps": 1e-46}),
+        ("gaussian_nll", {"eps": 1e-46}),
+        ("tweedie_nll", {"power": 1 + 1e-8}),
+        ("focal", {"gamma": 1e39}),
+        ("generalized_cross_entropy", {"q": 1e-46}),
+        ("cross_entropy", {"logit_softcap": 1e-46}),
+        ("cross_entropy", {"logit_scale": 1e39}),
+        ("triplet", {"margin": 1e39}),
+    ],
+)
+def test_an_option_that_the_dtype_rounds_to_a_bad_one(name, options):
+    """Fine for float64; the error says what became of it."""
+    loss = getattr(fl, name)
+    shape = {"triplet": (2, 3, 4)}.get(name, (2, 3))
+    which = name in ("triplet", "cross_entropy", "generalized_cross_entropy")
+    targets = np.zeros(2, np.int64) if which else np.ones(shape)
+    loss(np.ones(shape), targets, **options)
+    ((option, value),) = options.items()
+    for dtype in (np.float32, np.float16):
+        words = (
+            rf"{name}: {option} must be a finite number.* which {value!r} is in float32".replace(
+                "+", r"\+"
+            )
+        )
+        with pytest.raises(ValueError, match=words):
+            loss(np.ones(shape, dtype), targets.astype(dtype) if not which else targets, **options)
 
 
 @each("case", FIRST)

@@ -262,7 +262,10 @@ def test_bad_definitions():
         fl.pointwise_loss("x", lambda p, y, delta: p - y, lambda p, y: 1.0, params=("delta",))
     with pytest.raises(TypeError, match=r"domain must be a fastloss.spec.Domain, not <function"):
         fl.pointwise_loss("x", lambda p, y: p - y, lambda p, y: 1.0, domain=own_losses.huber)
-    for taken in ("reduction", "out"):
+    for default in (np.ones(2), None, "1", np.nan):
+        with pytest.raises((TypeError, ValueError), match="x: the default of 's' must be a finite"):
+            fl.pointwise_loss("x", lambda p, y, s: p, lambda p, y, s: p, params={"s": default})
+    for taken in ("reduction", "out", "self"):
         with pytest.raises(TypeError, match=f"'{taken}' is an argument of every loss"):
             fl.pointwise_loss("x", lambda p, y, s: p, lambda p, y, s: p, params={taken: 1.0})
     with pytest.raises(TypeError, match="'s' more than once"):

@@ -220,6 +220,21 @@ def test_js_divergence_of_disjoint_distributions():
 
 
 @each("dtype", [np.float32, np.float64])
+@each("beta", [0.1, 0.5, 0.99])
+def test_js_divergence_where_the_mixture_vanishes(dtype, beta):
+    """A probability of the dtype's least numbers and a target of 0 add nothing."""
+    lowest = np.log(np.finfo(dtype).smallest_subnormal)
+    for low in np.linspace(lowest - 1, lowest + 5, 61):
+        q, p = np.array([[0.0, low]], dtype), np.array([[1.0, 0.0]], dtype)
+        loss, grad = fl.js_divergence.value_and_grad(q, p, beta=beta)
+        _, hess = fl.js_divergence.grad_and_hess(q, p, beta=beta)
+        least = np.finfo(dtype).tiny
+        np.testing.assert_allclose(loss, 0.0, atol=least)
+        np.testing.assert_allclose(grad, [[0.0, 0.0]], atol=least)
+        np.testing.assert_allclose(hess, [[beta * (1 - beta), 0.0]], rtol=1e-6, atol=least)
+
+
+@each("dtype", [np.float32, np.float64])
 def test_cosine_of_lengths_whose_square_leaves_the_range(dtype):
     top = np.finfo(dtype).max
     x = np.array([[0.75, 1.0], [3e-5, 4e-5]]).astype(dtype)
