@@ -378,7 +378,8 @@ def _check_out(role: str, out: Array, predictions: Array) -> None:
             f"{role} is {name_of(out.dtype)}, expected {name_of(predictions.dtype)}, the dtype "
             "of the predictions"
         )
-    if any(step == 0 and n > 1 for step, n in zip(out.strides, out.shape, strict=True)):
+    steps = zip(out.strides, out.shape, strict=True)
+    if out.size > 0 and any(step == 0 and n > 1 for step, n in steps):
         raise ValueError(
             f"{role} has a zero stride: several elements share one place; pass an array of its own"
         )

@@ -27,6 +27,10 @@ _NO_ARRAYS: Mapping[str, Array] = {}
 _NO_SCALARS: _Scalars = ()
 _ndarray = np.ndarray
 
+#: NumPy's numbers are numbers, beside arrays on any device.
+_NUMPY_NUMBERS = np.bool_, np.integer, np.floating
+_NUMBERS = int, float, *_NUMPY_NUMBERS
+
 #: Makes a NamedTuple without its own constructor, which is a function in Python.
 _tuple_new: Callable[..., Any] = tuple.__new__
 
@@ -166,8 +170,8 @@ def checked_request(
 
 
 def signature(array: Array | None) -> tuple[Any, ...] | None:
-    """What a plan depends on in an array."""
-    return None if array is None else (array.dtype, array.shape, array.strides)
+    """What a plan depends on in an array; a number beside CUDA arrays is one of NumPy."""
+    return None if array is None else (type(array), array.dtype, array.shape, array.strides)
 
 
 # --- arguments --------------------------------------------------------------------------
@@ -217,14 +221,14 @@ def read_on(device: str, array: Any, role: str) -> Array:
 
 def read_weight(device: str, weight: Any) -> Array:
     """Read `sample_weight`; a Python number is a weight as well."""
-    if isinstance(weight, (int, float)):
+    if isinstance(weight, _NUMBERS):
         return np.asarray(checks.as_number("sample_weight", weight))
     return read_on(device, weight, "sample_weight")
 
 
 def read_upstream(device: str, upstream: Any) -> tuple[float, Array | None]:
     """Split `grad_output` into a scalar, or 1 and an array."""
-    if isinstance(upstream, (int, float)):
+    if isinstance(upstream, _NUMBERS):
         return checks.as_number("grad_output", upstream), None
     array = read_on(device, upstream, "grad_output")
     if array.ndim == 0 and device == CPU:  # elsewhere, to look at it would be to wait
@@ -259,6 +263,7 @@ def split_options(device: str, options: Mapping[str, Any]) -> tuple[Mapping[str,
     """
     arrays, scalars = {}, []
     for name, value in options.items():
+        value = value.item() if isinstance(value, _NUMPY_NUMBERS) else value
         if value is not None and not isinstance(value, (int, float, str, tuple)):
             array = read_on(device, value, name)
             if array.ndim > 0 or device != CPU:

@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import importlib
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba.core.registry import cpu_target
 
 from fastloss.cpu.compile import vector_math
 from fastloss.elementary import (
@@ -67,6 +68,11 @@ def logsumexp(row: Any) -> Any:
     return largest + math.log(total)
 
 
+if TYPE_CHECKING:
+    # The formulas of the losses are made below.
+    def __getattr__(name: str) -> Any: ...
+
+
 def _export_formulas() -> list[str]:
     names = []
     for loss in registered():
@@ -82,3 +88,7 @@ __all__ = [
     "arctan", "const", "divide", "exp", "expm1", "log", "log1p", "logsumexp", "maximum",
     "sigmoid", "softplus", "tanh", *_export_formulas(),
 ]  # fmt: skip
+
+# Where Numba itself imports this, for a function that it compiles, it would not see what is new.
+cpu_target.typing_context.refresh()
+cpu_target.target_context.refresh()

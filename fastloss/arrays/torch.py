@@ -64,6 +64,11 @@ class TorchKind(Kind):
     def read_out(self, array: Any) -> Array:
         if array.requires_grad:
             raise TypeError("out is a tensor that requires grad; pass out.detach()")
+        if array.is_neg() or array.is_conj():
+            raise TypeError(
+                "out is a view whose sign PyTorch has still to change, which nothing can be written "
+                "through; pass out.resolve_neg(), a tensor of its own"
+            )
         return self.read(array, "out")
 
     def wrote(self, array: Any) -> None:

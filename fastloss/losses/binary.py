@@ -33,8 +33,8 @@ __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "focal", 
 
 @inline
 def as_probability(p):
-    """`p` without the rounding that took it out of [0, 1]."""
-    lifted = const(0.0, p) if p < const(0.0, p) else p
+    """`p` without the rounding that took it out of [0, 1]; -0 is 0, whose logarithm is taken."""
+    lifted = const(0.0, p) if p <= const(0.0, p) else p
     return const(1.0, p) if lifted > const(1.0, p) else lifted
 
 

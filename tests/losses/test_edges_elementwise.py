@@ -45,6 +45,14 @@ def test_binary_cross_entropy_clamps_like_torch():
     np.testing.assert_allclose(grad, [0, 0, -1e12, 1e12], rtol=1e-8)
 
 
+@each_dtype
+def test_a_probability_of_minus_0_is_one_of_0(dtype):
+    """What a rounded negative number leaves behind."""
+    zeros, ones = np.array([-0.0, 0.0], dtype), np.ones(2, dtype)
+    loss, grad = fl.binary_cross_entropy.value_and_grad(zeros, ones, reduction="none")
+    assert f64(loss).tolist() == [100, 100] and grad[0] == grad[1]
+
+
 def test_categorical_clamps_its_logs():
     p = np.array([[0.0, 1.0], [0.5, 0.5]])
     loss, grad = fl.categorical_cross_entropy.value_and_grad(p, np.array([0, 0]), reduction="none")
@@ -153,6 +161,15 @@ def test_mean_and_gradient_of_an_empty_batch(case, dtype):
     predictions, targets = case.draw((0, 3), dtype)
     loss, grad = case.function.value_and_grad(predictions, targets)
     assert np.isnan(loss) and grad.shape == (0, 3) and grad.dtype == dtype
+
+
+@each("case", CORE_FIRST)
+def test_an_empty_batch_into_out(case):
+    """In place as well; NumPy gives arrays without elements strides of 0."""
+    predictions, targets = case.draw((0, 3), FLOAT32)
+    assert grad_of(case.function, predictions, targets, out=predictions) is predictions
+    out = np.empty((0, 3), np.float32)
+    assert grad_of(case.function, predictions, targets, out=out) is out
 
 
 @each("case", CORE_FIRST)

@@ -42,7 +42,7 @@ BAD_OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "error", "options"), BAD_OPTIONS, ids=str)
+@pytest.mark.parametrize(("loss", "error", "options"), BAD_OPTIONS, ids=lambda v: str(v)[:40])
 def test_bad_option(loss, error, options):
     """The message names the option and the value (or the shape) given."""
     ((name, value),) = options.items()

@@ -7,7 +7,7 @@ from numba import njit, prange
 import fastloss as fl
 import fastloss.jit as fj
 from tests.catalogue import LISTED, LOSSES
-from tests.helpers import FLOAT32, FLOAT64, assert_close, each
+from tests.helpers import FLOAT32, FLOAT64, assert_close, each, run_python
 
 ELEMENTWISE = [loss for loss in LOSSES if not loss.over_classes]
 
@@ -123,6 +123,18 @@ def test_inside_a_parallel_loop():
     x = np.linspace(-3, 3, 1001)
     expected = np.log1p(np.exp(x)) + np.log1p(np.expm1(np.tanh(x)) + 2) / (1 + np.exp(-x))
     np.testing.assert_allclose(in_parallel(x), expected, rtol=1e-14)
+
+
+@each("before", ["", "fl.mse(np.ones(1), np.ones(1))"])
+def test_imported_by_what_is_compiled(before):
+    """`fl.jit` needs no import of its own, and Numba is the first to ask for it."""
+    program = f"""
+        import numpy as np, fastloss as fl
+        from numba import njit
+        {before}
+        print(njit(lambda p: fl.jit.mse_value(p, 1.0) + fl.jit.tanh(p))(0.0))
+        """
+    assert run_python(program).stdout == "0.5\n"
 
 
 def test_everything_offered_is_listed():

@@ -176,3 +176,11 @@ def test_memory_that_is_nowhere_is_not_read(taken):
     with pytest.raises(RuntimeError, match="ZeroTensor"):
         fl.mse(x, torch._efficientzerotensor((3, 3)))
     assert taken == [True, False]
+
+
+def test_out_that_is_negated_lazily():
+    """Nothing would reach it."""
+    x, y = torch.rand(2, 3), torch.rand(2, 3)
+    view = torch.zeros(2, 3, dtype=torch.complex64).conj().imag
+    with pytest.raises(TypeError, match=r"out.resolve_neg\(\)"):
+        fl.mse.grad(x, y, out=view)

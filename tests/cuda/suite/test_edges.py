@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.cuda.device import SIMULATED, DeviceLoss, needs_gpu
+from tests.cuda.device import SIMULATED, DeviceLoss, OnDevice, needs_gpu
 from tests.helpers import FLOAT32, FLOAT64, Unchanged, each, each_dtype, f64
 from tests.oracles import classes
 
@@ -283,3 +283,21 @@ def test_read_only_and_overlapping_out():
     target = np.full((2, 3), 1 / 3)
     with pytest.raises(ValueError, match="shares memory"):
         cross_entropy.value_and_grad(p, target, out=target)
+
+
+def test_a_number_is_no_array_of_no_axes():
+    """A weight of either kind after the other, which are alike in dtype, shape and strides."""
+    x, weight = np.arange(4, dtype=np.float32), np.array(3.0)
+    for first, second in ((3.0, weight), (weight, 3.0)):
+        mse = DeviceLoss(fl.pointwise_loss("own", lambda p, t: p, lambda p, t: 1.0, doc=str(first)))
+        for one in (first, second):
+            assert mse(x, x, sample_weight=one, reduction="sum") == 18.0
+
+
+def test_numbers_of_numpy():
+    """They are no arrays, so they are on no other device."""
+    x, y = (OnDevice(np.array(values, np.float32)) for values in ([0.0, 3.0], [0.0, 0.0]))
+    call = {"delta": np.float32(2), "sample_weight": np.float32(2), "reduction": "sum"}
+    assert fl.huber(x, y, **call).copy_to_host() == 8.0
+    grad = fl.huber.grad(x, y, delta=np.float16(2), grad_output=np.int32(3), reduction="sum")
+    assert grad.copy_to_host().tolist() == [0.0, 6.0]
