@@ -84,7 +84,7 @@ def number(
     return check
 
 
-def as_number(role: str, value: float) -> float:
+def as_number(role: str, value: Any) -> float:
     """Return a number as a float; integers have no largest."""
     try:
         return float(value)

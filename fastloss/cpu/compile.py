@@ -115,11 +115,14 @@ def vector_math() -> None:
     importlib.import_module("fastloss.cpu.math")
 
 
-def cache_directory() -> Path:
-    """Return the folder in which Numba keeps the kernels of this package."""
+def cache_directory() -> Path | None:
+    """Return the folder in which Numba keeps the kernels of this package; None: nowhere."""
     from numba.core.caching import FunctionCache
 
     def probe() -> None:
         """Stand for any kernel of this file's folder."""
 
-    return Path(FunctionCache(probe).cache_path)
+    try:
+        return Path(FunctionCache(probe).cache_path)
+    except RuntimeError:  # Numba finds no folder that can be written
+        return None

@@ -29,6 +29,9 @@ from fastloss.reuse import array_maker
 from fastloss.spec import Operands, Request, Results
 from fastloss.variant import Outputs
 
+#: Makes None: in C, because small calls notice.
+_nothing: Callable[[], Any] = type(None)
+
 
 class CpuPlan:
     """What the plans have in common; the subclasses choose the kernels."""
@@ -58,9 +61,11 @@ class CpuPlan:
         self.shape = operands.predictions.shape
         self.dtype = operands.predictions.dtype
         self.memory_order = memory_order(operands.predictions)
-        #: These make the arrays that loss and gradient are written to.
-        self.new_loss = array_maker(self.out_shape, self.real)
-        self.new_gradient = array_maker(self.shape, self.dtype, self.memory_order)
+        #: These make the arrays that results are written to, and None of what is not wanted.
+        self.new_loss = array_maker(self.out_shape, self.real) if request.want.loss else _nothing
+        new_gradient = array_maker(self.shape, self.dtype, self.memory_order)
+        self.new_gradient = new_gradient if request.want.grad else _nothing
+        self.new_hessian = new_gradient if request.want.hess else _nothing
         self.outputs = Outputs(
             request.want.loss,
             request.want.grad,
@@ -86,7 +91,11 @@ class CpuPlan:
         p, t, _, _, grad, hess, _ = operands
         if (grad is not None and not (self.guarded and grad.flags.writeable)) or hess is not None:
             check_overlap(operands)
-        results = loss, grad, hess = self.results(grad, hess)
+        results = loss, grad, hess = (
+            self.new_loss(),
+            self.new_gradient() if grad is None else grad,
+            self.new_hessian() if hess is None else hess,
+        )
         arrays: tuple[Array | None, ...]
         if self.as_given:
             divisor, arrays = self.divisor, (loss, grad, hess, p, t, None, None, None, None)
@@ -109,20 +118,12 @@ class CpuPlan:
         They are new, or those given: dense, and apart from each other and all else. None if a
         target is refused, by when they may be written: `run` has the words for it.
         """
-        loss, grad, hess = results = results or self.results(None, None)
+        loss, grad, hess = results = results or (
+            self.new_loss(), self.new_gradient(), self.new_hessian(),
+        )  # fmt: skip
         arrays = (loss, grad, hess, predictions, targets, None, None, None, None)
         bad = self.launch(self.address, id(arrays), self.divisor, 1.0)
         return results if bad == ALL_GOOD else None
-
-    def results(self, grad: Array | None, hess: Array | None) -> Results:
-        """Return the arrays that results are written to: new ones for those not given."""
-        outputs = self.outputs
-        loss = self.new_loss() if outputs.loss else None
-        if grad is None and outputs.grad:
-            grad = self.new_gradient()
-        if hess is None and outputs.hess:
-            hess = self.new_gradient()
-        return loss, grad, hess
 
     def converted(self, operands: Operands) -> tuple[float, tuple[Array | None, ...]]:
         """Return what the sum of the losses is divided by, and the inputs as kernels take them.

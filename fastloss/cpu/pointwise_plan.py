@@ -64,7 +64,7 @@ class PointwisePlan(CpuPlan):
             self.divisor = float(p.size) if operands.sample_weight is None else math.nan
         # Along the memory of the predictions, so that arrays in Fortran order are contiguous.
         self.walk_order = self.memory_order
-        if self.per_example:
+        if self.outputs.per_example:
             self.new_loss = array_maker(self.shape, self.real, self.walk_order)
         self.layouts = [
             0 if a is None else self.layout(a.shape, a.strides, a.itemsize)

@@ -84,7 +84,7 @@ class SimilarityPlan(CpuPlan):
             grad = self.new_gradient() if grad is None else grad
             store(across(turned, units) / lengths if live else np.zeros_like(units), grad)
         if bent is not None:
-            hess = self.new_gradient() if hess is None else hess
+            hess = self.new_hessian() if hess is None else hess
             store(bent / lengths / lengths if live else np.zeros_like(units), hess)
         return loss, grad, hess
 

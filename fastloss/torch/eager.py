@@ -66,7 +66,8 @@ class EagerLoss(_Function):
         # As `set_materialize_grads` and `save_for_backward` do it; small calls notice those.
         ctx.materialize_grads = False
         ctx.hooked = _saving_hooks(False) is not None
-        ctx.origin = origin_of(predictions)
+        # A leaf lives as long as its graph in any case.
+        ctx.origin = predictions if predictions.is_leaf else origin_of(predictions)
         loss: Tensor
         loss, grad, _ = quick.evaluate(
             spec, Want.LOSS_AND_GRAD, predictions, targets, weight, reduction, None, None, options
@@ -191,11 +192,8 @@ _FEW = 2**16
 
 
 def origin_of(predictions: Tensor) -> Tensor:
-    """Return a tensor that autograd traces back to the predictions, without keeping their memory.
-
-    A leaf lives as long as its graph in any case.
-    """
-    if predictions.is_leaf or predictions.numel() <= _FEW:
+    """Return a tensor that autograd traces back to the predictions, without keeping their memory."""
+    if predictions.numel() <= _FEW:
         return predictions
     with torch.enable_grad():
         return predictions.narrow(0, 0, 0).clone()
