@@ -66,7 +66,7 @@ class TorchKind(Kind):
             raise TypeError("out is a tensor that requires grad; pass out.detach()")
         if array.is_neg() or array.is_conj():
             raise TypeError(
-                "out is a view whose sign PyTorch has still to change, which nothing can be written "
+                "out is a view whose sign PyTorch has still to change, so nothing can be written "
                 "through; pass out.resolve_neg(), a tensor of its own"
             )
         return self.read(array, "out")

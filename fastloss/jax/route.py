@@ -10,10 +10,12 @@ import jax
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from fastloss import checks
+from fastloss.arrays import kind_of
 from fastloss.axes import axes_of
 from fastloss.jax.call import Call
 from fastloss.jax.primitive import loss_p
-from fastloss.spec import Spec, Want
+from fastloss.spec import ClassSpec, Spec, Want
 
 
 def evaluate(
@@ -32,10 +34,16 @@ def evaluate(
         raise TypeError("out= is not offered for JAX arrays, which cannot be written")
     arrays, scalars = {}, []
     for name, value in options.items():
-        if isinstance(value, (jax.Array, np.ndarray)) and not _is_number(value):
-            arrays[name] = jax.numpy.asarray(value)
+        if value is None or isinstance(value, (int, float, str, tuple)):
+            scalars.append((name, value))
+            continue
+        array: Any = value
+        if not isinstance(value, jax.Array):
+            array = kind_of(value, name).read(value, name)
+        if _is_number(array):
+            scalars.append((name, checks.as_scalar(array)))
         else:
-            scalars.append((name, value.item() if hasattr(value, "item") else value))
+            arrays[name] = jax.numpy.asarray(array)
     extra = [
         jax.numpy.asarray(array) for array in (sample_weight, grad_output) if array is not None
     ]
@@ -43,6 +51,13 @@ def evaluate(
         spec, want, reduction, tuple(scalars), sample_weight is not None, grad_output is not None,
         tuple(arrays),
     )  # fmt: skip
+    try:
+        hash(call)
+    except TypeError:  # the checks refuse what cannot be hashed
+        checks.check_reduction(spec.name, reduction)
+        checks.fill_options(spec, dict(scalars), {}, dict(scalars))
+        raise
+    _refuse_wrapped(spec, targets)
     operands = [jax.numpy.asarray(predictions), jax.numpy.asarray(targets), *extra]
     operands = _varying_alike([*operands, *arrays.values()])
     if want is Want.LOSS:
@@ -76,6 +91,24 @@ def _let_vary(operand: Any, axes: tuple[str, ...]) -> Any:
     if hasattr(jax.lax, "pcast"):
         return jax.lax.pcast(operand, axes, to="varying")
     return jax.lax.pvary(operand, axes)  # type: ignore[attr-defined]  # before JAX 0.8
+
+
+def _refuse_wrapped(spec: Spec, targets: Any) -> None:
+    """Refuse NumPy's integers that would be others in the narrower dtype that JAX gives them."""
+    if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "iu" or not targets.size:
+        return
+    dtype = jax.dtypes.canonicalize_dtype(targets.dtype)
+    holds = np.iinfo(dtype)
+    for bad in (targets.argmin(), targets.argmax()) if dtype != targets.dtype else ():
+        value = targets.flat[bad]
+        if not holds.min <= value <= holds.max:
+            where = tuple(int(i) for i in np.unravel_index(bad, targets.shape))
+            error = IndexError if isinstance(spec, ClassSpec) else ValueError
+            raise error(
+                f"{spec.name}: the target at position {where} is {value}, which {dtype} does not "
+                f"hold, and without jax_enable_x64 JAX has no {targets.dtype}; set it, or correct "
+                "the target"
+            )
 
 
 def _is_number(value: Any) -> bool:

@@ -34,6 +34,8 @@ def over_batch(
     if merged is not None:
         whole = apply(*merged)
         return whole, 0 if isinstance(whole, Tensor) else (0,) * len(whole)
+    if size == 0:
+        return _of_none(apply, call, batched, moved)
     parts = [
         apply(
             call, *[t[k] if t is not None and b else t for t, b in zip(moved, batched, strict=True)]
@@ -45,12 +47,36 @@ def over_batch(
     return tuple(map(torch.stack, zip(*parts, strict=True))), (0,) * len(parts[0])
 
 
+def _of_none(
+    apply: Callable[..., Any],
+    call: Call,
+    batched: Sequence[bool],
+    tensors: Sequence[Tensor | None],
+) -> tuple[Any, Any]:
+    """Return the results of an empty batch: like those of one example, as shapes alone tell."""
+    example = [
+        t if t is None else torch.empty(t.shape[own:], dtype=t.dtype, device="meta")
+        for t, own in zip(tensors, batched, strict=True)
+    ]
+    assert tensors[0] is not None
+    nothing = tensors[0].flatten()[:0]  # of which autograd knows where it is from
+
+    def like(result: Tensor) -> Tensor:
+        return nothing.to(result.dtype).reshape(0, *result.shape)
+
+    results = apply(call, *example)
+    if isinstance(results, Tensor):
+        return like(results), 0
+    return tuple(map(like, results)), (0,) * len(results)
+
+
 def _merged(
     call: Call, size: int, batched: Sequence[bool], tensors: Sequence[Tensor | None]
 ) -> tuple[Any, ...] | None:
     """Return the arguments of one call over one more axis, or None where there is none.
 
-    An unreduced loss does not care how many axes there are; a mean is one per batch.
+    An unreduced loss does not care how many axes there are; a mean is one per batch, and so is
+    an option that is a number.
     """
     if call.reduction != "none" or not call.spec.independent:
         return None
@@ -58,8 +84,9 @@ def _merged(
     predictions, targets, weight, *rest = tensors
     assert predictions is not None and targets is not None
     arrays, upstream = rest[: len(call.arrays)], rest[len(call.arrays) :]
-    if is_class and any(batched[3 : 3 + len(arrays)]):
-        return None
+    for array, own in zip(arrays, batched[3:], strict=False):
+        if own and (is_class or array is None or array.ndim == 1):
+            return None
     wholes = [
         t if own else t.expand(size, *t.shape)
         for t, own in zip((predictions, targets), batched, strict=False)

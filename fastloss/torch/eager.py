@@ -192,7 +192,7 @@ _FEW = 2**16
 
 
 def origin_of(predictions: Tensor) -> Tensor:
-    """Return a tensor that autograd traces back to the predictions, without keeping their memory."""
+    """Return a tensor that autograd traces back to the predictions, without their memory."""
     if predictions.numel() <= _FEW:
         return predictions
     with torch.enable_grad():

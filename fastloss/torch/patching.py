@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,9 +28,21 @@ FASTER_FROM = {
 #: Where `torch.nn`'s modules and everyone's ``F`` look the functions up.
 _PLACE = torch.nn.functional
 
+#: Where PyTorch's result, or its error, depends on the dtype of the weights.
+_WEIGHT_COUNTS = {"cross_entropy", "mse_loss"}
+
 _originals: dict[str, Callable[..., Any]] = {}
 _depth = 0
 _enabled = False
+
+#: Held by who changes these three; they and the functions swapped belong to all threads.
+_lock = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    # A child must not inherit the lock of another thread of its parent, nor half a swap.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 def enable() -> None:
@@ -40,17 +54,19 @@ def enable() -> None:
     lost: they are an error that says so.
     """
     global _enabled
-    if not _enabled:
-        _enabled = True
-        _swap()
+    with _lock:
+        if not _enabled:
+            _enabled = True
+            _swap()
 
 
 def disable() -> None:
     """Undo `enable`."""
     global _enabled
-    if _enabled:
-        _enabled = False
-        _restore()
+    with _lock:
+        if _enabled:
+            _enabled = False
+            _restore()
 
 
 @contextmanager
@@ -75,19 +91,21 @@ def patch() -> Iterator[None]:
 
 def _swap() -> None:
     global _depth
-    _depth += 1
-    if _depth == 1:
-        for name in FASTER_FROM:
-            _originals[name] = getattr(_PLACE, name)
-            setattr(_PLACE, name, _falling_through(name, _originals[name]))
+    with _lock:
+        _depth += 1
+        if _depth == 1:
+            for name in FASTER_FROM:
+                _originals[name] = getattr(_PLACE, name)
+                setattr(_PLACE, name, _falling_through(name, _originals[name]))
 
 
 def _restore() -> None:
     global _depth
-    _depth -= 1
-    if _depth == 0:
-        for name in FASTER_FROM:
-            setattr(_PLACE, name, _originals.pop(name))
+    with _lock:
+        _depth -= 1
+        if _depth == 0:
+            for name in FASTER_FROM:
+                setattr(_PLACE, name, _originals.pop(name))
 
 
 def _falling_through(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,7 +114,8 @@ def _falling_through(name: str, original: Callable[..., Any]) -> Callable[..., A
 
     @functools.wraps(original)
     def loss(input: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _alike(name, input, target) or input.numel() < faster_from:
+        others = (*args, *kwargs.values())
+        if not _alike(name, input, target, others) or input.numel() < faster_from:
             return original(input, target, *args, **kwargs)
         try:
             return ours(input, target, *args, **kwargs)
@@ -107,14 +126,23 @@ def _falling_through(name: str, original: Callable[..., Any]) -> Callable[..., A
     return loss
 
 
-def _alike(name: str, input: Any, target: Any) -> bool:
-    """Return whether ours means the same: dense CPU tensors, no mixture of dtypes or shapes."""
+def _alike(name: str, input: Any, target: Any, others: tuple[Any, ...]) -> bool:
+    """Return whether ours means the same: dense CPU tensors, no mixture of dtypes or shapes.
+
+    `others` are the rest of the arguments, the weights among them.
+    """
     if not (isinstance(input, torch.Tensor) and isinstance(target, torch.Tensor)):
         return False
     if torch.overrides.has_torch_function((input, target)):
         return False
     if input.device.type != "cpu" or target.device.type != "cpu" or is_transformed():
         return False
+    if name in _WEIGHT_COUNTS:
+        alike = {input.dtype}
+        if torch.is_autocast_enabled("cpu") and input.dtype is not torch.float64:
+            alike.add(torch.float32)  # to which autocast converts both
+        if not alike.issuperset(x.dtype for x in others if isinstance(x, torch.Tensor)):
+            return False
     if name == "cross_entropy":
         return target.dtype in (torch.int64, torch.uint8, input.dtype)
     return target.dtype == input.dtype and target.shape == input.shape

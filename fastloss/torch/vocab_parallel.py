@@ -6,16 +6,23 @@ they exchange the maximum, and the sums of exp(z - m), of z - m and of the targe
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from fastloss.checks import check_reduction
+from fastloss.arrays import CPU
+from fastloss.checks import check_reduction, fill_options
+from fastloss.engine import split_options
+from fastloss.losses.classification import cross_entropy
 from fastloss.torch.call import is_integer
-from fastloss.torch.eager import once, origin_of
+from fastloss.torch.eager import keeps_gradient, once, origin_of, times
 
 Tensor = torch.Tensor
+
+#: The same loss by the name that errors say; its options are checked as those are.
+_SPEC = dataclasses.replace(cross_entropy.spec, name="vocab_parallel_cross_entropy")
 
 
 def vocab_parallel_cross_entropy(
@@ -35,8 +42,8 @@ def vocab_parallel_cross_entropy(
     Parameters
     ----------
     local_logits : tensor of shape (..., C / world size)
-        This process's slice of the classes; slices may differ in length. Or a ``DTensor`` that is
-        sharded on its last axis and replicated otherwise.
+        This process's slice of the classes; slices may differ in length, and some be empty. Or a
+        ``DTensor`` that is sharded on its last axis and replicated otherwise.
     targets : tensor of an integer dtype, of the logits' shape without the last axis
         Class indices among all C; the same on every process.
     group : ProcessGroup, optional
@@ -62,20 +69,23 @@ def vocab_parallel_cross_entropy(
     Notes
     -----
     The formula is that of `fastloss.cross_entropy`, the exchange that of Megatron-LM (Shoeybi
-    et al., 2019). An array of the slice's size, the gradient, is made in the forward pass.
+    et al., 2019). An array of the slice's size, the gradient, is made in the forward pass; for
+    float16 in the backward pass, from the logits.
     """
-    check_reduction("vocab_parallel_cross_entropy", reduction)
-    if not 0.0 <= label_smoothing <= 1.0 or z_loss < 0.0:
-        raise ValueError(
-            "vocab_parallel_cross_entropy: label_smoothing must be in [0, 1] and z_loss at least "
-            f"0, not {label_smoothing!r} and {z_loss!r}"
-        )
+    check_reduction(_SPEC.name, reduction)
+    given = {
+        "ignore_index": ignore_index, "label_smoothing": label_smoothing, "z_loss": z_loss
+    }  # fmt: skip
+    arrays, scalars = split_options(CPU, given)
+    options = fill_options(_SPEC, {name: value for name, value, _ in scalars}, arrays, given)
     local_logits, targets, group = _unwrapped(local_logits, targets, group)
     if not local_logits.is_floating_point():
         raise TypeError(
             f"local_logits must be of a floating dtype, not {local_logits.dtype}; convert them "
             "with .float()"
         )
+    if local_logits.ndim == 0:
+        raise ValueError("local_logits must have a class axis, but have no axis at all")
     if not is_integer(targets):
         raise TypeError(
             f"targets must be class indices of an integer dtype, not {targets.dtype}; convert them "
@@ -87,7 +97,7 @@ def vocab_parallel_cross_entropy(
             f"{tuple(local_logits.shape[:-1])}: that of the logits without the last axis"
         )
     loss: Tensor = _VocabParallel.apply(
-        local_logits, targets, group, ignore_index, label_smoothing, z_loss, reduction
+        local_logits, targets, group, *[options[name] for name in given], reduction
     )
     return loss
 
@@ -110,7 +120,10 @@ def _unwrapped(logits: Any, targets: Any, group: Any) -> tuple[Tensor, Tensor, A
 
 
 class _VocabParallel(torch.autograd.Function):
-    """Forward: loss and gradient. The gradient of the slice is made in one new array."""
+    """Forward: the loss, and the gradient of the slice in one new array, unless float16 loses it.
+
+    Backward: the gradient times the upstream gradient.
+    """
 
     @staticmethod
     def forward(
@@ -125,15 +138,20 @@ class _VocabParallel(torch.autograd.Function):
     ) -> Tensor:
         real = torch.float64 if logits.dtype == torch.float64 else torch.float32
         shape = targets.shape
-        x = logits.reshape(-1, logits.shape[-1])  # (N, C_local)
+        x = logits.reshape(targets.numel(), logits.shape[-1])  # (N, C_local)
         y = targets.reshape(-1).long()  # (N,)
         first, classes = _slice_of(x.shape[1], group, x.device)
+        if classes == 0:
+            raise ValueError(
+                f"{_SPEC.name}: local_logits have the shape {tuple(logits.shape)}, and no process "
+                "of the group has any class"
+            )
         counts = y != ignore_index
         _check_range(y, counts, classes, ignore_index, shape)
 
         top = x.amax(1).to(real) if x.shape[1] else x.new_full(y.shape, -torch.inf, dtype=real)
         dist.all_reduce(top, dist.ReduceOp.MAX, group)
-        e = x.to(real) - top[:, None]  # (N, C_local); becomes the gradient
+        e = _shifted(x, top)  # (N, C_local); becomes the gradient
         here = counts & (y >= first) & (y < first + x.shape[1])
         column = torch.where(here, y - first, 0)[:, None] if x.shape[1] else None
         sums = e.new_zeros(3, len(y))
@@ -148,35 +166,68 @@ class _VocabParallel(torch.autograd.Function):
         log_s = sums[0].log()
         lse = log_s + top
         keep, spread = 1.0 - label_smoothing, label_smoothing / classes
-        loss = z_loss * lse.square()
+        loss = torch.zeros_like(lse)
+        if z_loss > 0.0:  # 0 times a square that overflows is none
+            loss += z_loss * lse.square()
         if keep > 0.0:  # 0 times the infinite loss of a mask is none
             loss += keep * (log_s - sums[2])
         if label_smoothing > 0.0:
             loss += label_smoothing * log_s - spread * sums[1]
         loss = torch.where(counts, loss, 0.0)
         divisor = counts.sum().to(real) if reduction == "mean" else e.new_ones(())
-        # A mean over nothing is nan, and its gradient 0.
-        factor = counts.to(real) / divisor.clamp(min=1.0)
 
         if ctx.needs_input_grad[0]:
-            e *= ((1.0 + 2.0 * z_loss * lse) / sums[0] * factor)[:, None]
-            if spread > 0.0:
-                e -= (spread * factor)[:, None]
-            if column is not None:
-                e.scatter_add_(1, column, (-keep * factor * here)[:, None])
-            e[~counts] = 0.0
-            ctx.save_for_backward(e.to(logits.dtype).reshape(logits.shape))
+            slope = (1.0 + 2.0 * z_loss * lse) / sums[0]
+            rows = counts, slope[:, None], here[:, None].to(real) * -keep, column
+            at_least_one = divisor.clamp(min=1.0)  # a mean over nothing is nan, its gradient 0
+            ctx.early, ctx.spread = keeps_gradient(logits, _SPEC, reduction), spread
+            if ctx.early:
+                _to_gradient(e, 1.0 / at_least_one, spread, *rows)
+                ctx.save_for_backward(e.to(logits.dtype).reshape(logits.shape))
+            else:
+                ctx.save_for_backward(logits, top, at_least_one, *rows)
         ctx.per_example, ctx.origin = reduction == "none", origin_of(logits)
         return loss.reshape(shape) if ctx.per_example else (loss.sum() / divisor)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
-        (grad,) = ctx.saved_tensors
         with torch.no_grad():
-            factor = upstream[..., None] if ctx.per_example else upstream
-            result = (grad * factor).to(grad.dtype)
-        loss = "vocab_parallel_cross_entropy"
-        return once(loss, result, ctx.origin, upstream), *(None,) * 6
+            if ctx.early:
+                (grad,) = ctx.saved_tensors
+                result = times(grad, upstream[..., None] if ctx.per_example else upstream)
+            else:
+                logits, top, divisor, *rows = ctx.saved_tensors
+                factor = (upstream.reshape(-1, 1) if ctx.per_example else upstream) / divisor
+                e = _shifted(logits, top).exp_()
+                _to_gradient(e, factor, ctx.spread, *rows)
+                result = e.to(logits.dtype).reshape(logits.shape)
+        return once(_SPEC.name, result, ctx.origin, upstream), *(None,) * 6
+
+
+def _shifted(logits: Tensor, top: Tensor) -> Tensor:
+    """Return z - m of every example, in the dtype of the maxima."""
+    return logits.reshape(len(top), logits.shape[-1]).to(top.dtype) - top[:, None]
+
+
+def _to_gradient(
+    e: Tensor,  # (N, C_local)
+    factor: Tensor,  # () or (N, 1)
+    spread: float,
+    counts: Tensor,  # (N,)
+    slope: Tensor,  # (N, 1)
+    mass: Tensor,  # (N, 1)
+    column: Tensor | None,  # (N, 1)
+) -> None:
+    """Turn exp(z - m) into `factor` times the gradient, in place.
+
+    That is `slope` times it, less `spread`, and plus `mass` where the target is.
+    """
+    e *= slope * factor
+    if spread > 0.0:
+        e -= spread * factor
+    if column is not None:
+        e.scatter_add_(1, column, mass * factor)
+    e[~counts] = 0.0
 
 
 def _slice_of(length: int, group: Any, device: Any) -> tuple[int, int]:
@@ -196,6 +247,6 @@ def _check_range(
         k = int(bad.nonzero()[0, 0])
         where = tuple(int(i[0]) for i in torch.unravel_index(torch.tensor([k]), shape))
         raise IndexError(
-            f"vocab_parallel_cross_entropy: the class index at position {where} is {int(y[k])}, "
+            f"{_SPEC.name}: the class index at position {where} is {int(y[k])}, "
             f"expected 0 <= index < C = {classes} or ignore_index = {ignore_index}"
         )

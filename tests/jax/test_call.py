@@ -1,5 +1,6 @@
 """Calls on XLA's memory: by a plan that takes addresses where there is one, with the same bits."""
 
+import array
 import threading
 import time
 
@@ -11,6 +12,7 @@ jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
 
 import fastloss as fl  # noqa: E402
+import fastloss.jax as flj  # noqa: E402
 from fastloss.jax import ffi  # noqa: E402
 from fastloss.jax.call import Target  # noqa: E402
 from tests.helpers import assert_same_bits, each  # noqa: E402
@@ -124,3 +126,59 @@ def test_threads_that_trace_one_call_register_it_once(monkeypatch):
         thread.join()
     ffi._handlers.pop("fastloss_twice")
     assert names == ["fastloss_twice"]
+
+
+# --- what is refused before JAX sees it --------------------------------------------------
+
+UNHASHABLE = {
+    "class_weight": (TypeError, {"class_weight": [1.0, 2.0, 3.0, 4.0, 5.0]}),
+    "label_smoothing": (TypeError, {"label_smoothing": {}}),
+    "axis": (TypeError, {"axis": [0, 1]}),
+    "an axis in a tuple": (TypeError, {"axis": ([0], 1)}),
+    "reduction": (ValueError, {"reduction": ["mean"]}),
+    "no option": (TypeError, {"weights": [1.0]}),
+}
+
+
+@each("case", UNHASHABLE)
+def test_what_cannot_be_hashed_is_refused_in_the_words_of_numpy(case):
+    error, options = UNHASHABLE[case]
+    with pytest.raises(error) as expected:
+        fl.cross_entropy(np.asarray(LOGITS), np.asarray(LABELS), **options)
+    for call in (flj.cross_entropy, jax.jit(lambda x, y: fl.cross_entropy(x, y, **options))):
+        with pytest.raises(error) as got:
+            call(LOGITS, LABELS, **(options if call is flj.cross_entropy else {}))
+        assert str(got.value) == str(expected.value)
+
+
+def test_options_may_be_other_libraries_arrays():
+    weight = array.array("d", [1.0, 2.0, 3.0, 4.0, 5.0])
+    expected = fl.cross_entropy(LOGITS, LABELS, class_weight=weight, z_loss=np.float32(0.5))
+    got = flj.cross_entropy(LOGITS, LABELS, class_weight=weight, z_loss=np.float32(0.5))
+    assert_same_bits(np.asarray(got), np.asarray(expected))
+
+
+@each("bad", [2**40, -(2**33), 2**31])
+def test_class_indices_that_jax_would_wrap_are_refused(bad):
+    """Without x64 JAX makes int32 of them, and of 2**40 the class 0."""
+    labels = np.asarray(LABELS, np.int64)
+    labels[2] = bad
+    for call in (flj.cross_entropy, jax.jit(lambda x: fl.cross_entropy.grad(x, labels))):
+        with pytest.raises(IndexError, match=rf"position \(2,\) is {bad}.*int32.*jax_enable_x64"):
+            call(*(LOGITS, labels)[: 1 + (call is flj.cross_entropy)])
+
+
+def test_integers_that_fit_are_taken():
+    labels = np.asarray(LABELS, np.uint64)
+    expected = fl.cross_entropy(np.asarray(LOGITS), labels)
+    assert_same_bits(np.asarray(flj.cross_entropy(LOGITS, labels)), np.asarray(expected))
+    assert flj.cross_entropy(LOGITS[:0], labels[:0], reduction="sum") == 0.0
+    labels = np.where(labels == 0, -(2**31), labels).astype(np.int64)
+    expected = fl.cross_entropy(np.asarray(LOGITS), labels, ignore_index=-(2**31))
+    got = flj.cross_entropy(LOGITS, labels, ignore_index=-(2**31))
+    assert_same_bits(np.asarray(got), np.asarray(expected))
+
+
+def test_integers_that_jax_would_wrap_are_refused_where_they_are_no_classes():
+    with pytest.raises(ValueError, match=r"mse: .*position \(0, 0\) is 1099511627776"):
+        flj.mse(LOGITS, np.full(LOGITS.shape, 2**40))

@@ -184,6 +184,62 @@ def test_vmap_of_elementwise_options():
     torch.testing.assert_close(*results)
 
 
+@each("reduction", ["mean", "none"])
+def test_vmap_of_numbers(reduction):
+    """An option that takes a number, and a number for each of the batch."""
+    x, t = X.float(), X.float().flip(0)
+    deltas = torch.tensor([0.5, 1.0])
+    results = [
+        torch.func.vmap(lambda d: fl.huber(x, t, delta=d, reduction=reduction))(deltas),
+        torch.stack([functional.huber_loss(x, t, reduction, float(d)) for d in deltas]),
+    ]
+    torch.testing.assert_close(*results)
+
+
+@each("reduction", ["mean", "sum", "none"])
+@each("dims", [(0, 0), (1, None), (None, 0)])
+def test_vmap_of_an_empty_batch(reduction, dims):
+    """Values and gradients of none have the shape and dtype of those by torch's arithmetic.
+
+    Its own cross-entropy has not got all of them.
+    """
+
+    def theirs(x, y):
+        rows = x.logsumexp(1) - torch.where(y[:, None] == torch.arange(C), x, 0.0).sum(1)
+        return rows if reduction == "none" else getattr(rows, reduction)()
+
+    def ours(x, y):
+        return flt.cross_entropy(x, y, reduction=reduction)
+
+    x = X if dims[0] is None else X.new_empty([0, *X.shape]).movedim(0, dims[0])
+    y = Y if dims[1] is None else Y.new_empty([0, *Y.shape])
+    for transform in (
+        lambda f: torch.func.vmap(f, dims),
+        lambda f: torch.func.vmap(torch.func.grad(lambda a, b: f(a, b).sum()), dims),
+        lambda f: torch.func.grad(lambda a, b: torch.func.vmap(f, dims)(a, b).sum()),
+    ):
+        torch.testing.assert_close(*(transform(f)(x, y) for f in (ours, theirs)))
+
+
+@each("inner", [0, 2])
+def test_vmap_of_an_empty_batch_in_a_batch(inner):
+    x = X.new_ones([2 - inner, inner, *X.shape])
+    ours, theirs = (
+        torch.func.vmap(torch.func.vmap(f))(x)
+        for f in (lambda a: flt.mse_loss(a, X), lambda a: (a - X).square().mean())
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_an_empty_batch_backpropagates():
+    """As one of some does, also by the operators of compiled code."""
+    x = X.new_empty([0, *X.shape]).requires_grad_()
+    batched = torch.vmap(lambda a: flt.cross_entropy(a, Y))
+    for call in (batched, torch.compile(batched, backend="aot_eager", fullgraph=True)):
+        (grad,) = torch.autograd.grad(call(x).sum(), x)
+        assert grad.shape == x.shape
+
+
 @each("differentiated", [True, False])
 def test_jit_trace(differentiated):
     """A call, not its result."""

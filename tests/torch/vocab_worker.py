@@ -1,5 +1,7 @@
 """One process of the vocabulary-parallel test: its slice against the unsplit loss in torch."""
 
+import math
+
 import torch
 import torch.distributed as dist
 from torch.nn import functional
@@ -42,21 +44,24 @@ def work(rank, world, rendezvous):
     masks[1, 2, :6] = -torch.inf  # a whole slice of masks
     targets[1, 2] = 8
     check_slice(rank, world, masks, targets, {})
+    check_slice(rank, world, logits, targets, CALLS[-1], empty=1)
+    check_extremes(rank, world, logits.float(), targets)
+    check_scaled_float16(rank, world, generator)
     check_mass_on_masks(rank, world, masks, targets)
     check_dtensor(world, logits, targets)
     check_refusals(logits, targets)
     dist.destroy_process_group()
 
 
-def check_slice(rank, world, logits, targets, call):
-    """Loss on every rank, gradient of this rank's slice; slices of unequal length."""
+def check_slice(rank, world, logits, targets, call, empty=0):
+    """Loss on every rank, gradient of this rank's slice; slices of unequal length, `empty` of 0."""
     targets = torch.where(targets == -100, call.get("ignore_index", -100), targets)
     whole = logits.double().clone().requires_grad_()
     expected = reference(whole, targets, **call)
     upstream = torch.linspace(0.5, 2.0, expected.numel(), dtype=torch.float64)
     upstream = upstream.reshape(expected.shape)
     expected.backward(upstream)
-    slices = logits.chunk(world, -1)
+    slices = [*logits.chunk(world - empty, -1), *[logits[..., :0]] * empty]
     mine = slices[rank].clone().requires_grad_()
     loss = flt.vocab_parallel_cross_entropy(mine, targets, **call)
     loss.backward(upstream.reshape(loss.shape).to(loss.dtype))
@@ -74,6 +79,38 @@ def check_slice(rank, world, logits, targets, call):
         rtol=tolerance,
         atol=tolerance,
     )
+
+
+def check_extremes(rank, world, logits, targets):
+    """Finite losses of logits whose log-sum-exp has no square in float32."""
+    extreme = logits.clone()
+    extreme[1, 1] = torch.finfo(torch.float32).min
+    extreme[1, 3] *= 1e20
+    for reduction in ("mean", "none"):
+        check_slice(rank, world, extreme, targets, {"reduction": reduction})
+
+
+def check_scaled_float16(rank, world, generator):
+    """A loss that is scaled keeps the gradients that its mean alone would lose."""
+    scale = 65536.0
+    logits = (2 * torch.randn(4096, 16, generator=generator)).half()
+    targets = torch.randint(0, 16, (4096,), generator=generator)
+    targets[:5] = -100
+    for reduction, call in (("mean", {}), ("mean", CALLS[-1]), ("sum", {}), ("none", {})):
+        factor = 1.0 if reduction != "mean" else scale
+        whole = logits.double().requires_grad_()
+        (reference(whole, targets, **call, reduction=reduction) * factor).sum().backward()
+        mine = logits.chunk(world, -1)[rank].clone().requires_grad_()
+        loss = flt.vocab_parallel_cross_entropy(mine, targets, **call, reduction=reduction)
+        (loss * factor).sum().backward()
+        assert mine.grad.dtype == torch.float16
+        # One rounding, to at least the smallest step.
+        torch.testing.assert_close(
+            mine.grad.double(),
+            whole.grad.chunk(world, -1)[rank],
+            rtol=torch.finfo(torch.float16).eps,
+            atol=2.0**-24,
+        )
 
 
 def check_mass_on_masks(rank, world, masks, targets):
@@ -110,6 +147,17 @@ def check_refusals(logits, targets):
     assert "bool" in refusal(TypeError, logits, targets > 3)
     assert "int64" in refusal(TypeError, logits.long(), targets)
     assert "reduction" in refusal(ValueError, logits, targets, reduction="median")
+    assert "axis" in refusal(ValueError, logits[0, 0, 0], targets[0, 0])
+    assert "(3, 7, 0)" in refusal(ValueError, logits[..., :0], targets)
+    for name, value in (
+        ("z_loss", math.nan),
+        ("z_loss", math.inf),
+        ("label_smoothing", 1.5),
+        ("label_smoothing", [0.1]),
+        ("ignore_index", 2.5),
+    ):
+        text = refusal((TypeError, ValueError), logits, targets, **{name: value})
+        assert name in text, text
 
 
 def refusal(kind, logits, targets, **call):
@@ -118,4 +166,4 @@ def refusal(kind, logits, targets, **call):
         flt.vocab_parallel_cross_entropy(logits, targets, **call)
     except kind as error:
         return str(error)
-    raise AssertionError(f"no {kind.__name__}")
+    raise AssertionError(f"no {kind}")
