@@ -33,6 +33,28 @@ def test_info_imports_no_framework():
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
+@pytest.fixture
+def nowhere_to_write(monkeypatch):
+    """Let every folder that Numba tries be read-only, which for root none is."""
+    from numba.core import caching
+
+    def refuse(locator):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
+
+
+def test_info_says_where_no_kernel_can_be_kept(capsys, nowhere_to_write):
+    assert main(["info"]) == 0
+    assert "\ncache              none: no folder can be written" in capsys.readouterr().out
+
+
+def test_warmup_compiles_nothing_that_cannot_be_kept(capsys, monkeypatch, nowhere_to_write):
+    monkeypatch.setattr(warmup, "CALLS", {"value": lambda *_: pytest.fail("it compiled")})
+    assert main(["warmup", "--loss", "mse"]) == 1
+    assert "NUMBA_CACHE_DIR" in capsys.readouterr().err
+
+
 def test_warmup_calls_a_loss_in_every_way(capsys, monkeypatch):
     seen = []
     monkeypatch.setattr(warmup, "SHAPES", ((4, 10),))
@@ -128,6 +150,45 @@ def test_the_package_runs_as_a_module():
         [sys.executable, "-m", "fastloss", "--help"], capture_output=True, text=True, check=True
     )
     assert all(command in run.stdout for command in ("info", "warmup", "bench", "demo"))
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("--epochs", "0"),
+        ("--epochs", "-1"),
+        ("--seed", "-1"),
+        ("--seed", str(2**32)),
+        ("--seed", "x"),
+    ],
+)
+def test_demo_refuses_what_is_no_number_of_it(option, value, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", option, value])
+    assert stop.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
+def test_demo_refuses_a_picture_that_it_cannot_draw(capsys, monkeypatch, tmp_path):
+    for module in ("sklearn", "matplotlib", "rich"):
+        pytest.importorskip(module)
+    monkeypatch.setattr("fastloss.demo.run_demo", lambda *_: pytest.fail("it trained"))
+    assert main(["demo", "--out", str(tmp_path / "demo.xyz")]) == 2
+    error = capsys.readouterr().err
+    assert ".xyz" in error and ".png" in error
+    (tmp_path / "file").touch()
+    assert main(["demo", "--out", str(tmp_path / "file" / "demo.png")]) == 2
+    assert "file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["demo.png", "new/demo.SVG", "demo"])
+def test_demo_draws_into_any_folder(name, monkeypatch, tmp_path):
+    for module in ("sklearn", "matplotlib", "rich"):
+        pytest.importorskip(module)
+    calls = []
+    monkeypatch.setattr("fastloss.demo.run_demo", lambda *call: calls.append(call))
+    assert main(["demo", "--out", str(tmp_path / name), "--epochs", "2", "--seed", "3"]) == 0
+    assert calls == [(tmp_path / name, 2, 3)]
 
 
 @pytest.mark.parametrize("seconds", ["nan", "0", "-1", "inf", "soon"])

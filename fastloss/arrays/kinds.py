@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fastloss.errors import DeviceError
+
 if TYPE_CHECKING:
     from fastloss.spec import Want
 
@@ -94,13 +96,23 @@ class ExchangeKind(Kind):
 
 
 def exchange_device(array: Any) -> str:
-    """Return where an array of an unknown library lives."""
+    """Return where an array of an unknown library lives.
+
+    Raises
+    ------
+    DeviceError
+        If it is on CUDA and offers DLPack alone.
+    """
     if hasattr(array, "__cuda_array_interface__"):
         return CUDA
     if hasattr(array, "__dlpack_device__"):
         code = int(array.__dlpack_device__()[0])
         if code in _DLPACK_CUDA:
-            return CUDA
+            raise DeviceError(
+                f"{type(array).__name__} offers its CUDA memory by DLPack alone, which fastloss "
+                "does not read; pass an array with __cuda_array_interface__, as CuPy, Numba and "
+                "PyTorch have (torch.from_dlpack and cupy.from_dlpack make one without a copy)"
+            )
         return CPU if code in _DLPACK_CPU else f"DLPack device type {code}"
     return CPU
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastloss.cli.info import print_info
@@ -57,9 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PICTURE",
         help="where the picture goes (default: fastloss-demo.png)",
     )
-    demo.add_argument("--epochs", type=int, help="of every task (default: the task's own)")
+    demo.add_argument("--epochs", type=_whole(1), help="of every task (default: the task's own)")
     demo.add_argument(
-        "--seed", type=int, default=0, help="of split, weights and order (default: 0)"
+        "--seed",
+        type=_whole(0, 2**32 - 1),  # scikit-learn's limits
+        default=0,
+        help="of split, weights and order (default: 0)",
     )
     demo.set_defaults(run=_run_demo)
     return parser
@@ -71,6 +74,20 @@ def _seconds(text: str) -> float:
     if not 0.0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
     return seconds
+
+
+def _whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    """Make the reader of a whole number in [low, high]."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if not low <= number <= high:
+            limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"{text} is no whole number {limits}")
+        return number
+
+    read.__name__ = "whole number"  # what argparse calls it
+    return read
 
 
 def _run_info(options: argparse.Namespace) -> int:

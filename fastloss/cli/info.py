@@ -80,7 +80,9 @@ def _cuda_devices() -> str:
     return ", ".join(name.decode() if isinstance(name, bytes) else name for name in names)
 
 
-def _cache(folder: Path) -> str:
+def _cache(folder: Path | None) -> str:
+    if folder is None:
+        return "none: no folder can be written"
     files = list(folder.glob("*.nb[ic]"))  # empty where there is no such folder
     megabytes = sum(path.stat().st_size for path in files) / 1e6
     return f"{folder} ({len(files)} files, {megabytes:.1f} MB)"

@@ -62,10 +62,18 @@ def warm_up(dtypes: Sequence[str], names: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    folder = cache_directory()
+    if folder is None:
+        print(
+            "what is compiled could not be kept: no folder can be written; set NUMBA_CACHE_DIR "
+            "to one that can",
+            file=sys.stderr,
+        )
+        return 1
     started = perf_counter()
     for job in with_progress(jobs):
         job.run()
-    print(f"compiled in {perf_counter() - started:.1f} s; the cache is {cache_directory()}")
+    print(f"compiled in {perf_counter() - started:.1f} s; the cache is {folder}")
     return 0
 
 

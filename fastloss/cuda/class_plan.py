@@ -187,7 +187,7 @@ class ClassPlan(CudaPlan):
 
     def is_split(self) -> bool:
         """Whether several blocks share an example: see `softmax_split`."""
-        if softmax_split.parts_for(self.classes) == 1:
+        if self.examples == 0 or softmax_split.parts_for(self.classes) == 1:
             return False
         few = self.examples < FEW_EXAMPLES
         derivatives = self.want.grad or self.want.hess

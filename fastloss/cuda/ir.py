@@ -28,10 +28,16 @@ def out_of_line(typingctx):
     return types.void(), codegen
 
 
-def asm(builder, text, constraints, result, args, *, side_effect=False):
+def asm(builder, text, constraints, result, args, *, side_effect=False, attrs=()):
     """Emit one line of PTX."""
     function = ir.FunctionType(result, [a.type for a in args])
-    return builder.call(ir.InlineAsm(function, text, constraints, side_effect), args)
+    return builder.call(ir.InlineAsm(function, text, constraints, side_effect), args, attrs=attrs)
+
+
+def warp_asm(builder, text, constraints, result, args):
+    """Emit what the threads of a warp do together, which LLVM must keep out of their branches."""
+    attrs = ("convergent",)
+    return asm(builder, text, constraints, result, args, side_effect=True, attrs=attrs)
 
 
 def pointer(builder, address, item):
@@ -224,17 +230,8 @@ def shuffle_xor(typingctx, value, offset):
         else:
             bits = builder.bitcast(value, I64) if kind == F64 else value
             words = [builder.trunc(bits, I32), builder.trunc(builder.lshr(bits, I64(32)), I32)]
-        moved = [
-            asm(
-                builder,
-                "shfl.sync.bfly.b32 $0, $1, $2, 31, -1;",
-                "=r,r,r",
-                I32,
-                [word, lane],
-                side_effect=True,
-            )
-            for word in words
-        ]
+        text = "shfl.sync.bfly.b32 $0, $1, $2, 31, -1;"
+        moved = [warp_asm(builder, text, "=r,r,r", I32, [word, lane]) for word in words]
         if kind == F32:
             return builder.bitcast(moved[0], F32)
         high = builder.shl(builder.zext(moved[1], I64), I64(32))
@@ -249,7 +246,7 @@ def sync_warp(typingctx):
     """Wait for the warp; what its threads read and wrote before stays before."""
 
     def codegen(context, builder, signature, args):
-        asm(builder, "bar.warp.sync -1;", "~{memory}", ir.VoidType(), [], side_effect=True)
+        warp_asm(builder, "bar.warp.sync -1;", "~{memory}", ir.VoidType(), [])
         return context.get_dummy_value()
 
     return types.void(), codegen

@@ -1,14 +1,14 @@
 """What the plans of CUDA have in common: addresses, layouts, outputs, scratch, the launch.
 
 A plan holds the kernels and every argument of them that stays the same from call to call; a
-run adds the addresses and launches. Nothing here waits for the device.
+run adds the addresses and launches. Only what a plan keeps is waited for, when it is made.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from fastloss.layouts import (
 from fastloss.spec import Operands, Request, Results
 
 _FLOAT64 = np.dtype(np.float64)
+_Roles: TypeAlias = list[tuple[str, DeviceArray]]
 
 #: Blocks of a launch, at most: enough to fill any GPU several times over. The division of the
 #: work must not depend on the device, or results would.
@@ -45,7 +46,7 @@ class CudaPlan:
 
     def __init__(self, request: Request, operands: Operands, loss_shape: tuple[int, ...]) -> None:
         predictions = operands.predictions
-        check_alignment(operands)
+        check_strides(device_arrays(operands))
         self.want = request.want
         self.real = real_of(predictions)
         self.per_example = request.reduction == "none"
@@ -85,6 +86,8 @@ class CudaPlan:
         """Copy a small array to the device, where it lives as long as the plan."""
         with gpu.current(self.device):
             kept = gpu.numba_cuda().to_device(values)
+            # The copy may be under way, and a stream need not wait for the default one.
+            gpu.wait(0)
         self._records.append(kept)
         return int(kept.ctypes.data if gpu.simulated() else kept.device_ctypes_pointer.value)
 
@@ -116,9 +119,14 @@ class CudaPlan:
     def run(self, operands: Operands, upstream: float) -> Results:
         """Launch the kernels; returns before they have run."""
         check_overlap(operands)
+        arrays = device_arrays(operands)
+        check_addresses(arrays)
         place = place_of(operands.predictions)
+        places = [array.place for _, array in arrays]
+        others = {other.stream for other in places} - {place.stream}
         with gpu.current(place.device):
-            self.order(place, operands)
+            for stream in others:
+                gpu.wait_for(place.stream, stream)
             summed = self.want.loss and not self.per_example
             kept, memory = scratch(place, self.weight_blocks + (self.blocks if summed else 0))
             results = self.compute(place, operands, upstream, memory)
@@ -130,8 +138,11 @@ class CudaPlan:
                     address_or_null(results[0]), self.real.itemsize,
                 )  # fmt: skip
                 self.launch(finish_kernel(), place, 1, record)
-            if place.finish is not None:
-                place.finish(place.stream)
+            # Their libraries may reuse or read the memory of the arrays next.
+            for stream in others:
+                gpu.wait_for(stream, place.stream)
+            for finish in {other.finish for other in places if other.finish is not None}:
+                finish(place.stream)
             del kept  # its library reuses it in the order of the stream
         return results
 
@@ -174,13 +185,6 @@ class CudaPlan:
     def launch(self, kernel: Kernel, place: Place, blocks: int, record: tuple[Any, ...]) -> None:
         """Launch a kernel on the producer's stream."""
         kernel.launch(place.device, place.stream, blocks, record)
-
-    def order(self, place: Place, operands: Operands) -> None:
-        """Wait, on the device, for the streams of arrays from other libraries."""
-        given = (*operands[1:6], *operands.array_options.values())
-        for stream in {a.place.stream for a in given if isinstance(a, DeviceArray)}:
-            if stream != place.stream:
-                gpu.wait_for(place.stream, stream)
 
     # --- what is looked at on the host, with validate_cuda ------------------------------
 
@@ -246,19 +250,36 @@ def scratch(place: Place, count: int) -> tuple[Array | None, int]:
     return array, address(array)
 
 
-def check_alignment(operands: Operands) -> None:
-    """Refuse arrays whose elements lie across the boundaries of their size.
+def device_arrays(operands: Operands) -> _Roles:
+    """Return all arrays of a call on the device, each with its role."""
+    roles = zip(operands._fields[:6], operands[:6], strict=True)
+    return [
+        (role, array)
+        for role, array in (*roles, *operands.array_options.items())
+        if isinstance(array, DeviceArray)
+    ]
+
+
+def check_strides(arrays: _Roles) -> None:
+    """Refuse arrays whose strides lead across the boundaries of their elements' size.
 
     A GPU cannot read them, and no library makes them.
     """
-    roles = zip(operands._fields[:6], operands[:6], strict=True)
-    for role, array in (*roles, *operands.array_options.items()):
-        if not isinstance(array, DeviceArray) or array.size == 0:
-            continue
-        size = array.itemsize
+    for role, array in arrays:
         steps = [step for step, n in zip(array.strides, array.shape, strict=True) if n > 1]
-        if any(step % size for step in (address(array), *steps)):
-            raise ValueError(
-                f"{role}: the elements are misaligned (an address or a stride is no multiple of "
-                f"{size} bytes), which a GPU cannot read; pass a copy"
-            )
+        if array.size and any(step % array.itemsize for step in steps):
+            _refuse_misaligned(role, array)
+
+
+def check_addresses(arrays: _Roles) -> None:
+    """Refuse arrays that begin off a boundary of their elements' size."""
+    for role, array in arrays:
+        if address(array) % array.itemsize and array.size:
+            _refuse_misaligned(role, array)
+
+
+def _refuse_misaligned(role: str, array: Array) -> NoReturn:
+    raise ValueError(
+        f"{role}: the elements are misaligned (an address or a stride is no multiple of "
+        f"{array.itemsize} bytes), which a GPU cannot read; pass a copy"
+    )

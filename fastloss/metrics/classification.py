@@ -76,9 +76,11 @@ def log_loss(
         require(_sum_to_one(p, eps))
         p = plain.of_class(p, columns)
         targets = np.broadcast_to(np.float32(high), p.shape)
-    reduction = "mean" if normalize else "sum"
-    loss = formulas.surprise(p, targets, high=high, eps=eps, sample_weight=w, reduction=reduction)
-    return float(loss)
+    mean = float(formulas.surprise(p, targets, high=high, eps=eps, sample_weight=w))
+    if normalize:
+        return mean
+    # Of the weights as given: `w` may be a multiple of them.
+    return _checked(mean * (len(p) if w is None else float(sample_weight.sum(dtype=np.float64))))
 
 
 @or_sklearn
@@ -201,7 +203,9 @@ def hinge_loss(
         return _checked(formulas.hinge(d, y, high=high, sample_weight=w))
     columns = plain.class_columns(y_true, d, labels)
     require(d.shape[1] > 2)
-    margin = plain.of_class(d, columns) - _best_of_others(d, columns)
+    with np.errstate(over="ignore"):
+        margin = plain.of_class(d, columns) - _best_of_others(d, columns)
+    require(plain.all_finite(margin))
     ones = np.broadcast_to(np.float32(1.0), margin.shape)
     return _checked(formulas.hinge(margin, ones, sample_weight=w))
 

@@ -16,6 +16,9 @@ from fastloss.metrics.delegation import require
 #: Up to here float32 holds every whole number.
 _EXACT = 1 << 24
 
+#: Between these a sum of weights leaves float32 room for the largest of them, and its products.
+_SMALL, _LARGE = 2.0**-40, 2.0**100
+
 
 def array(value: Any, kinds: str = "iuf") -> Array:
     """Return a NumPy array of real numbers with at least one row, as given."""
@@ -34,22 +37,34 @@ def floats(value: Any) -> Array:
 
 def all_finite(values: Array) -> bool:
     """Whether no value is nan or infinite; an overflowing sum counts as one."""
-    return math.isfinite(float(values.sum()))
+    return math.isfinite(total(values))
+
+
+def total(values: Array) -> float:
+    """Return the sum, without a warning of nan and infinities."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(values.sum())
 
 
 def weights(sample_weight: Any, rows: int, *data: Array) -> Array | None:
-    """Return one weight per row, or None for None.
+    """Return one weight per row for a mean, or None for None.
 
-    Where a weight is 0 the kernels do not look at the `data`, and scikit-learn does.
+    Where a weight is 0 the kernels do not look at the `data`, and scikit-learn does. Weights
+    that the kernels' float32 may not hold are multiplied by a power of 2.
     """
     if sample_weight is None:
         return None
     w = array(sample_weight)
-    require(w.shape == (rows,) and all_finite(w))
+    require(w.shape == (rows,))
+    added = total(w)
+    require(math.isfinite(added))
     least = w.min()
     require(least >= 0)
     if least == 0:
         require(w.max() > 0 and all(all_finite(values) for values in data))
+    if w.dtype.kind == "f" and not _SMALL < added < _LARGE:
+        _, exponent = math.frexp(w.max())
+        w = np.ldexp(w, -exponent)
     return w
 
 

@@ -31,6 +31,8 @@ class Convention:
     """Whether C / (C - 1) is part of the factor."""
     floor: float = 0.0
     constant: bool = False
+    at_rest: float | None = None
+    """What a constant one is where the gradient is 0, if not w."""
 
     def apply(self, hess: Array, weight: Array | None, classes: int) -> None:
         """Turn the exact hessian, weights included, into the library's; in place."""
@@ -41,9 +43,11 @@ class Convention:
             floor = hess.dtype.type(self.floor)
             np.maximum(hess, floor if weight is None else floor * weight, out=hess)
 
-    def fill(self, hess: Array, weight: Array | None) -> None:
+    def fill(self, hess: Array, grad: Array, weight: Array | None) -> None:
         """Write a constant hessian."""
         hess[...] = 1.0 if weight is None else weight
+        if self.at_rest is not None:
+            hess[grad == 0.0] = self.at_rest
 
 
 #: The loss's own second derivative.
@@ -52,25 +56,33 @@ EXACT = Convention()
 #: Twice the diagonal bounds the softmax's whole hessian (its rows sum to 0), and a leaf must
 #: never be divided by 0. Loss by loss as in XGBoost 2.0 to 3.4:
 #: src/objective/multiclass_obj.cu (SoftmaxMultiClassObj::GetGradient: 2 p (1 - p), 1e-16),
-#: src/objective/regression_loss.h (LogisticRegression::SecondOrderGradient: 1e-16),
+#: src/objective/regression_loss.h (SecondOrderGradient of LogisticRegression: 1e-16, of
+#: SquaredLogError: 1e-6),
 #: src/objective/quantile_obj.cu (h = weight; until 3.2),
-#: src/objective/regression_obj.cu (PoissonRegression: exp(p + max_delta_step), 0.7 by default).
+#: src/objective/regression_obj.cu (PoissonRegression: exp(p + max_delta_step), 0.7 by default;
+#: MeanAbsoluteError: h = weight; until 3.2),
+#: src/objective/hinge.cu (h = weight inside the margin, the least normal float outside).
 _XGBOOST = {
     "cross_entropy": Convention(factor=2.0, floor=1e-16),
     "binary_cross_entropy_with_logits": Convention(floor=1e-16),
     "mse": EXACT,
+    "mae": Convention(constant=True),
     "quantile": Convention(constant=True),
+    "msle": Convention(floor=1e-6),
     "poisson_nll": Convention(factor=math.exp(0.7)),
+    "hinge": Convention(constant=True, at_rest=float(np.finfo(np.float32).tiny)),
 }
 
 #: As in LightGBM 3.0 to 4.7: src/objective/multiclass_objective.hpp (MulticlassSoftmax: the
 #: factor K / (K - 1) of Friedman's paper), src/objective/binary_objective.hpp,
-#: src/objective/regression_objective.hpp (RegressionL2loss, RegressionHuberLoss and
-#: RegressionQuantileloss: 1; RegressionPoissonLoss: exp(score + poisson_max_delta_step)).
+#: src/objective/regression_objective.hpp (RegressionL2loss, RegressionL1loss,
+#: RegressionHuberLoss and RegressionQuantileloss: 1; RegressionPoissonLoss:
+#: exp(score + poisson_max_delta_step)).
 _LIGHTGBM = {
     "cross_entropy": Convention(per_class=True),
     "binary_cross_entropy_with_logits": EXACT,
     "mse": EXACT,
+    "mae": Convention(constant=True),
     "huber": Convention(constant=True),
     "quantile": Convention(constant=True),
     "poisson_nll": Convention(factor=math.exp(0.7)),
@@ -104,8 +116,8 @@ def builtin_name(loss: Loss, options: Mapping[str, Any]) -> str:
     """Return the name under which the libraries' tables know a loss; empty if they do not.
 
     A loss of the user's own may be called "huber" and be another; a Poisson loss of rates
-    instead of their logarithms is none that a booster has.
+    instead of their logarithms is none that a booster has, nor is a squared hinge.
     """
-    if loss not in registered() or options.get("log_input") is False:
+    if loss not in registered() or options.get("log_input") is False or options.get("squared"):
         return ""
     return loss.name

@@ -10,6 +10,7 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.loss import Loss
 from fastloss.objectives.conventions import builtin_name
+from fastloss.objectives.options import checked_options
 from fastloss.objectives.rows import class_indices, row_weights
 
 #: What LightGBM keeps probabilities away from 0 with (kEpsilon in include/LightGBM/meta.h).
@@ -31,8 +32,9 @@ def initial_score(
     """Return the score that a library's built-in objective of a loss starts from.
 
     Log-odds for the logistic loss, log-frequencies of the classes for cross-entropy (XGBoost's
-    less their mean), the mean for squared errors, its logarithm for Poisson, and each
-    library's own quantile for the quantile loss, all weighted.
+    less their mean), the mean for squared errors, its logarithm for Poisson, gamma and Tweedie,
+    and each library's own quantile for the quantile loss, its median for absolute errors; all
+    weighted.
 
     Parameters
     ----------
@@ -43,18 +45,22 @@ def initial_score(
     classes : int, optional
         How many classes there are, where the labels do not have the last ones.
     **options
-        The loss's options; the quantile loss's ``tau`` counts.
+        The loss's options; ``tau`` counts, and the labels of ``ignore_index`` do not.
 
     Returns
     -------
     float or float64 array of shape (C,)
-        A raw score. 0.0 for a loss that the library does not have, and for CatBoost.
+        A raw score. 0.0 for a loss that the library does not have, for XGBoost's ``hinge`` and
+        ``msle``, whose start depends on its version, and for CatBoost.
 
     Raises
     ------
+    TypeError
+        If `loss` is none that an objective takes, or has not that option.
     ValueError
         If there are no labels or none that has a weight, if the numbers of labels and weights
-        differ, if a label is no class index, or if there is no such library.
+        differ, if a weight is negative or not finite, if a label is no class index, if an
+        option's value does not exist, or if there is no such library.
 
     Notes
     -----
@@ -62,8 +68,8 @@ def initial_score(
     ``init_score``, both (N,) or (N, C); LightGBM's predictions leave it out.
 
     Sources: XGBoost 3.1's src/objective/init_estimation.cc, multiclass_obj.cu and
-    src/common/stats.h; LightGBM 4's BoostFromScore in src/objective, and for quantiles what
-    4.7 was seen to start from.
+    src/common/stats.h (from 3.3 on its ``reg:absoluteerror`` starts from no median); LightGBM
+    4's BoostFromScore in src/objective, and for quantiles what 4.7 was seen to start from.
 
     Examples
     --------
@@ -78,18 +84,29 @@ def initial_score(
     """
     if library not in ("xgboost", "lightgbm", ""):
         raise ValueError(f'library must be "xgboost" or "lightgbm", not {library!r}')
+    filled = checked_options(loss, options)
     y = np.asarray(labels).reshape(-1)
-    if y.size == 0:
-        raise ValueError("there are no labels to start from")
     given = row_weights(y.size, sample_weight, "initial_score")
     w = np.ones(y.size) if given is None else given.astype(np.float64)
+    usable = np.isfinite(w) & (w >= 0.0)
+    if not usable.all():
+        bad = int(np.argmin(usable))
+        raise ValueError(
+            f"the weight at position {bad} is {w[bad]}, expected a finite number of at least 0"
+        )
+    name = builtin_name(loss, options)
+    if name == "cross_entropy":
+        counted = y != filled["ignore_index"]
+        y, w = y[counted], w[counted]
+    if y.size == 0:
+        raise ValueError("there are no labels to start from")
     if not w.sum() > 0.0:
         raise ValueError("the weights are all 0: there is no label to start from")
     if not library:
         return 0.0
     lightgbm = library == "lightgbm"
     y64 = y.astype(np.float64)
-    match builtin_name(loss, options):
+    match name:
         case "cross_entropy":
             return _log_frequencies(y, w, classes, lightgbm)
         case "binary_cross_entropy_with_logits":
@@ -100,11 +117,11 @@ def initial_score(
             return _mean(y64, w)
         case "huber":
             return _mean(y64, w) if lightgbm else 0.0
-        case "poisson_nll":
+        case "poisson_nll" | "gamma_nll" | "tweedie_nll":
             mean = _mean(y64, w)
             return math.log(mean) if mean > 0.0 else -math.inf
-        case "quantile":
-            tau = float(options.get("tau", 0.5))
+        case "mae" | "quantile":
+            tau = filled.get("tau", 0.5)
             find = _lightgbm_quantile if lightgbm else _xgboost_quantile
             return find(y64, None if given is None else w, tau)
     return 0.0

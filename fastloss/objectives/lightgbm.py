@@ -21,9 +21,10 @@ class LightGBMObjective(CalledObjective):
         Any loss with a hessian: of the package, or of `fastloss.pointwise_loss`.
     hessian : {"lightgbm", "xgboost", "exact"}, default "lightgbm"
         ``"lightgbm"`` is what LightGBM's own objective of this loss uses, so that the same
-        trees grow: for cross-entropy p (1 - p) C / (C - 1), for the Huber and the quantile loss
-        1, for Poisson exp(score + 0.7); for a loss that LightGBM does not have the second
-        derivative, at least 1e-16. ``"xgboost"`` is what XGBoost uses, ``"exact"`` the second
+        trees grow: for cross-entropy p (1 - p) C / (C - 1), for absolute errors, the Huber and
+        the quantile loss 1, for Poisson exp(score + 0.7); for a loss that LightGBM does not have
+        the second derivative, at least 1e-16. ``"xgboost"`` is what XGBoost uses: with it the
+        hinge loss, which LightGBM does not have, grows trees. ``"exact"`` is the second
         derivative.
     **options
         The loss's own options.
@@ -48,9 +49,10 @@ class LightGBMObjective(CalledObjective):
 
     LightGBM starts custom objectives from 0, the built-in ones from their
     ``boost_from_average``: pass ``init_score=`` to the data set, and add it to raw predictions.
-    Its quantile objective replaces the leaf values by quantiles of the residuals afterwards,
-    which no custom objective can: with ``right_derivative=True`` the splits of the first
-    tree agree, the leaves do not.
+    Its objectives of absolute errors and quantiles replace the leaf values by quantiles of the
+    residuals afterwards, which no custom objective can: the splits of the first tree agree, for
+    quantiles with ``right_derivative=True``, the leaves do not, so take a larger
+    ``learning_rate``.
     ``predict`` gives raw scores.
 
     Sources: LightGBM's src/objective; ``fastloss.objectives.conventions`` has the list.

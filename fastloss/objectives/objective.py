@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastloss.arrays import CPU, Array
-from fastloss.checks import fill_options
-from fastloss.engine import split_options
+from fastloss.arrays import Array
 from fastloss.loss import Loss
 from fastloss.objectives.conventions import convention_of
 from fastloss.objectives.initial import initial_score
+from fastloss.objectives.options import checked_options
 from fastloss.objectives.rows import class_indices, row_weights
 from fastloss.spec import ClassSpec, PointwiseSpec
 
@@ -24,31 +23,13 @@ class Objective:
     library = ""
 
     def __init__(self, loss: Loss, hessian: str, options: Mapping[str, Any]) -> None:
-        if not isinstance(loss, Loss):
-            raise TypeError(
-                f"loss must be a fastloss loss, such as fastloss.cross_entropy, not {loss!r}; "
-                "fastloss.pointwise_loss makes one of your own"
-            )
-        if not isinstance(loss.spec, PointwiseSpec | ClassSpec):
-            raise TypeError(
-                f"{loss.name} is a loss of embeddings, whose predictions are no booster's scores; "
-                "take one of a score or of classes"
-            )
-        if isinstance(loss.spec, ClassSpec) and isinstance(loss.spec.axis, tuple):
-            raise TypeError(
-                f"{loss.name} is a loss of whole regions, not of a booster's rows; "
-                "fastloss.binary_cross_entropy_with_logits is one of rows"
-            )
-        if "axis" in options:
-            raise TypeError(f"{loss.name}: the layout is the booster's; axis cannot be chosen")
-        arrays, scalars = split_options(CPU, options)
-        fill_options(loss.spec, {name: value for name, value, _ in scalars}, arrays, options)
+        checked_options(loss, options)
         self.loss = loss
         self.hessian = hessian
         self.options = dict(options)
         self.over_classes = isinstance(loss.spec, ClassSpec)
         self.convention = convention_of(hessian, loss, options)
-        lacks = not isinstance(loss.spec, ClassSpec) and loss.spec.hess is None
+        lacks = isinstance(loss.spec, PointwiseSpec) and loss.spec.hess is None
         if lacks and not self.convention.constant:
             raise TypeError(
                 f"{loss.name} was made without a hessian, which a booster needs; pass hess= to "
@@ -75,7 +56,7 @@ class Objective:
                 scores, targets, sample_weight=sample_weight, reduction="sum", **self.options
             )
             hess = np.empty_like(grad)
-            self.convention.fill(hess, per_element)
+            self.convention.fill(hess, grad, per_element)
             return grad, hess
         grad, hess = self.loss.grad_and_hess(
             scores, targets, sample_weight=sample_weight, reduction="sum", **self.options

@@ -22,7 +22,8 @@ class XGBoostObjective(CalledObjective):
     hessian : {"xgboost", "lightgbm", "exact"}, default "xgboost"
         ``"xgboost"`` is what XGBoost's own objective of this loss uses, so that the same trees
         grow: for cross-entropy max(2 p (1 - p), 1e-16), for the logistic loss
-        max(p (1 - p), 1e-16), for the quantile loss 1, for Poisson exp(score + 0.7); for a loss
+        max(p (1 - p), 1e-16), for absolute errors and the quantile loss 1, for the hinge loss 1
+        inside the margin, for ``msle`` at least 1e-6, for Poisson exp(score + 0.7); for a loss
         that XGBoost does not have the second derivative, at least 1e-16. ``"lightgbm"`` is what
         LightGBM uses, for example 1 for the Huber loss. ``"exact"`` is the second derivative.
     **options
@@ -44,14 +45,17 @@ class XGBoostObjective(CalledObjective):
     -----
     Scores are float32 of shape (N,) or (N, C) and are read where they lie, labels and weights
     as well; gradient and hessian are new arrays in the scores' shape. Labels are class indices
-    of shape (N,), or for soft labels probabilities (N, C).
+    of shape (N,), or for soft labels probabilities (N, C): these without ``num_class``, with
+    which XGBoost refuses them. ``hinge`` takes labels of -1 and 1, where XGBoost's own takes 0
+    and 1.
 
     XGBoost starts a custom objective from ``base_score`` = 0.5, taken as a score where no
     ``objective`` is set beside it; pass the built-in objective's own (`initial_score`) to begin
-    where it begins. ``max_delta_step`` is 0.7 for its Poisson objective alone. Its quantile
-    objective replaces the leaf values by quantiles of the residuals afterwards, which no custom
-    objective can: with ``right_derivative=True`` the splits of the first
-    tree agree, the leaves do not.
+    where it begins. ``max_delta_step`` is 0.7 for its Poisson objective alone. Its objectives of
+    absolute errors and quantiles (until 3.2; later ones bound the loss by parabolas) replace the
+    leaf values by quantiles of the residuals afterwards, which no custom objective can: the
+    splits of the first tree agree, for quantiles with ``right_derivative=True``, the leaves do
+    not, so take a larger ``eta``.
 
     Sources: XGBoost's src/objective; ``fastloss.objectives.conventions`` has the list.
 

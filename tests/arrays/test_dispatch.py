@@ -255,6 +255,30 @@ def test_memmap(tmp_path):
     assert loss == 1.125 and (np.asarray(grad) == 0.125).all()
 
 
+@each("role", ["predictions", "targets"])
+def test_a_list_of_numba_is_no_array(role):
+    """Its class is Numba's, as that of a device array is."""
+    typed = pytest.importorskip("numba.typed")
+    call = {"predictions": np.zeros(2), "targets": np.zeros(2)} | {role: typed.List()}
+    with pytest.raises(TypeError, match=rf"{role} must be an array .* not List"):
+        fl.mse(**call)
+
+
+class OnACardByDLPack(ByDLPack):
+    """Memory of a GPU, offered by DLPack alone."""
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+
+@each("role", ["predictions", "targets"])
+def test_cuda_memory_by_dlpack_alone(role):
+    call = {"predictions": np.zeros(2), "targets": np.zeros(2)}
+    call[role] = OnACardByDLPack(call[role])
+    with pytest.raises(fl.DeviceError, match=r"OnACardByDLPack.*__cuda_array_interface__"):
+        fl.mse(**call)
+
+
 # --- mixtures ---------------------------------------------------------------------------
 
 

@@ -32,6 +32,24 @@ def test_parameters_are_the_fields_of_the_record(build, monkeypatch):
     assert numbers and numbers <= set(floats)
 
 
+def test_what_the_threads_of_a_warp_do_together_stays_together(monkeypatch):
+    """LLVM may copy any other instruction into the branches that some of them take."""
+    from numba.cuda.codegen import CUDACodeLibrary
+
+    libraries, get = [], CUDACodeLibrary.get_asm_strs
+
+    def remember(library, cc=None):
+        libraries.append(library)
+        return get(library, cc)
+
+    monkeypatch.setattr(CUDACodeLibrary, "get_asm_strs", remember)
+    (build,) = (build for build in BUILDS if str(build) == "softmax_rows-warp-float32")
+    assembly.compile_ptx(build.make(), monkeypatch, [(8, 0)])
+    code = "\n".join(libraries[-1].llvm_strs)
+    together = [line for line in code.splitlines() if "shfl.sync" in line or "bar.warp" in line]
+    assert together and all("convergent" in line for line in together)
+
+
 def test_the_simulator_has_a_stand_in_for_every_instruction():
     from fastloss.cuda import ir
 

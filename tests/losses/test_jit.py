@@ -156,3 +156,15 @@ def test_everything_offered_is_listed():
     }
     assert expected <= set(fj.__all__)
     assert all(hasattr(fj, name) for name in fj.__all__)
+
+
+def test_type_checkers_know_the_formulas_of_the_losses(tmp_path):
+    """They are made in a loop, which no type checker follows."""
+    mypy = pytest.importorskip("mypy.api")
+    program = tmp_path / "program.py"
+    program.write_text("import fastloss.jit as fj\n\nfj.mse_value(1.0, 2.0)\n")
+    alone = ["--config-file=", "--follow-imports=skip", "--ignore-missing-imports"]
+    said, errors, status = mypy.run(
+        [fl.__file__, fj.__file__, str(program), *alone, f"--cache-dir={tmp_path / 'cache'}"]
+    )
+    assert status == 0, said + errors

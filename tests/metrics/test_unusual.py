@@ -165,6 +165,17 @@ def test_as_scikit_learn(name, case):
 
 def test_overflow_is_reported_as_by_scikit_learn():
     check_same("mean_squared_error", np.full(3, 1e200), np.zeros(3))
+    check_same("hinge_loss", Y[:2], np.array([9e307, 9.5e307]))
+    many = np.array([[9e307, -9e307, 0.0], [-9e307, 9e307, 0.0], [9e307, 0.0, -9e307]])
+    check_same("hinge_loss", np.arange(3), many)
+
+
+@pytest.mark.parametrize("weights", [[np.inf, -np.inf], [1.5e308, 1.5e308]])
+def test_weights_that_overflow_are_reported_as_by_scikit_learn(weights):
+    w = np.array(weights)
+    check_same("mean_squared_error", np.array([1.0, 2.0]), np.array([1.0, 3.0]), sample_weight=w)
+    check_same("log_loss", Y[:2], P[:2], sample_weight=w, normalize=False)
+    check_same("hinge_loss", Y[:2], np.array([np.inf, -np.inf]), sample_weight=np.ones(2))
 
 
 def test_unknown_and_missing_arguments():

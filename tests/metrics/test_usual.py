@@ -158,6 +158,21 @@ def test_whole_numbers_are_computed_as_float64(same, rng):
     same("mean_pinball_loss", y, p, alpha=0.3)
 
 
+@each("scale", (1e-300, 1e-50, 1e-42, 1e39, 1e300))
+def test_weights_that_float32_does_not_hold(same, rng, scale):
+    """The probabilities are float32, the weights float64: their proportions are what counts."""
+    y, p, w = two(rng), rng.random(N).astype(np.float32), scale * rng.uniform(1.0, 2.0, N)
+    many, q = all_classes(rng, N, 3), simplex(rng, N, 3, np.float32)
+    same("log_loss", y, p, sample_weight=w)
+    same("log_loss", many, q, sample_weight=w)
+    same("brier_score_loss", y, p, sample_weight=w)
+    same("brier_score_loss", many, q, sample_weight=w)
+    same("hinge_loss", many, q, sample_weight=w)
+    same("mean_squared_error", p, p[::-1].copy(), sample_weight=w)
+    added = theirs("log_loss")(y, p, sample_weight=w, normalize=False)
+    assert ours("log_loss")(y, p, sample_weight=w, normalize=False) == pytest.approx(added, 1e-6, 0)
+
+
 @each("layout", LAYOUTS)
 def test_layouts(same, rng, layout):
     lay = LAYOUTS[layout]

@@ -22,10 +22,17 @@ def counts():
     return X, y // 30
 
 
+def signs():
+    """Labels of -1 and 1."""
+    X, y = load("breast_cancer")
+    return X, 2 * y - 1
+
+
 DATA = {
     "classes": lambda: load("digits"),
     "iris": lambda: load("iris"),
     "binary": lambda: load("breast_cancer"),
+    "signs": signs,
     "real": lambda: load("diabetes"),
     "counts": counts,
 }

@@ -25,6 +25,8 @@ BUILT_IN = {
     "squared": ("mse", {}, "real", "regression", {}),
     "huber": ("huber", {"delta": 30.0}, "real", "huber", {"alpha": 30.0}),
     "poisson": ("poisson_nll", {}, "counts", "poisson", {}),
+    "gamma": ("gamma_nll", {}, "real", "gamma", {}),
+    "tweedie": ("tweedie_nll", {"power": 1.3}, "real", "tweedie", {"tweedie_variance_power": 1.3}),
 }
 
 
@@ -89,6 +91,27 @@ def test_quantile_splits_as_the_built_in_objective(tau, weighted):
             assert residual == pytest.approx(expected, rel=1e-5, abs=1e-4)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_absolute_error_splits_as_the_built_in_objective(weighted):
+    """Its leaf values, too, are replaced: by medians."""
+    X, y = load("diabetes")
+    w = weights_for(y) if weighted else None
+    ours = LightGBMObjective(fl.mae)
+    begin = np.full(len(y), ours.initial_score(y, w))
+    a = lgb.train({**TREES, "objective": "regression_l1"}, dataset(X, y, w), 1)
+    b = lgb.train({**TREES, "objective": ours}, dataset(X, y, w, begin), 1)
+    leaves = a.predict(X, pred_leaf=True)
+    assert leaves.max() > 0, "no tree has grown"
+    np.testing.assert_array_equal(b.predict(X, pred_leaf=True), leaves)
+
+
+def test_hinge_learns_with_xgboosts_hessian():
+    X, y = DATA["signs"]()
+    ours = LightGBMObjective(fl.hinge, hessian="xgboost")
+    model = lgb.train({**TREES, "objective": ours}, dataset(X, y), 40)
+    assert np.mean(np.sign(model.predict(X)) == y) > 0.98
+
+
 def test_quantile_learns():
     X, y = load("diabetes")
     ours = LightGBMObjective(fl.quantile, tau=0.8)
@@ -111,12 +134,30 @@ def test_focal_learns_where_its_hessian_is_negative():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("tau", [0.01, 0.3, 0.5, 0.9, 0.999])
 def test_initial_quantile_is_that_of_the_built_in_objective(tau, weighted):
-    X, y = load("diabetes")
+    y = load("diabetes")[1]
     for w in (weights_for(y), 40 * weights_for(y)) if weighted else (None,):
-        params = {**TREES, "objective": "quantile", "alpha": tau, "min_data_in_leaf": len(y)}
-        model = lgb.train(params, dataset(X, y, w), 1)
         start = LightGBMObjective(fl.quantile, tau=tau).initial_score(y, w)
-        assert start == pytest.approx(model.predict(X[:1])[0], rel=1e-5)
+        params = {"objective": "quantile", "alpha": tau}
+        assert start == pytest.approx(built_in_start(params, y, w), rel=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "loss, objective",
+    [("mae", "regression_l1"), ("gamma_nll", "gamma"), ("tweedie_nll", "tweedie")],
+)
+def test_initial_score_is_that_of_the_built_in_objective(loss, objective, weighted):
+    y = load("diabetes")[1]
+    w = weights_for(y) if weighted else None
+    start = LightGBMObjective(getattr(fl, loss)).initial_score(y, w)
+    assert start == pytest.approx(built_in_start({"objective": objective}, y, w), rel=1e-5)
+
+
+def built_in_start(params, y, w):
+    """The score of a model without a split."""
+    X = np.arange(len(y))[:, None]
+    params = {**TREES, **params, "min_data_in_leaf": len(y)}
+    return lgb.train(params, dataset(X, y, w), 1).predict(X[:1], raw_score=True)[0]
 
 
 def test_early_stopping_stops_where_the_built_in_objective_does():

@@ -96,6 +96,12 @@ class TestConventions:
                 {"exact": 0.0, "xgboost": 1.0, "lightgbm": 1.0},
             ),
             (
+                fl.mae,
+                {},
+                np.sign(z - y),
+                {"exact": 0.0, "xgboost": 1.0, "lightgbm": 1.0},
+            ),
+            (
                 fl.poisson_nll,
                 {},
                 np.exp(z) - y,
@@ -123,6 +129,19 @@ def test_hessians_stay_above_xgboosts_floor():
     weights = np.array([3.0, 0.0], np.float32)
     hess = XGBoostObjective(fl.binary_cross_entropy_with_logits)(np.ones(2), scores, weights)[1]
     np.testing.assert_allclose(hess, [3e-16, 0.0], rtol=1e-6)
+
+
+def test_hinges_hessian_is_xgboosts():
+    """The weight inside the margin, the least normal float32 outside, whatever the weight."""
+    scores, labels = np.array([0.5, 1.0, -3.0, -0.5], np.float32), np.array([1.0, 1.0, -1.0, 1.0])
+    weights = np.array([2.0, 3.0, 4.0, 0.5], np.float32)
+    tiny = float(np.finfo(np.float32).tiny)
+    grad, hess = XGBoostObjective(fl.hinge)(labels, scores, weights)
+    assert grad.tolist() == [-2.0, 0.0, 0.0, -0.5] and hess.tolist() == [2.0, tiny, tiny, 0.5]
+    assert XGBoostObjective(fl.hinge)(labels, scores)[1].tolist() == [1.0, tiny, tiny, 1.0]
+    # XGBoost has no squared one: it keeps its own curvature.
+    squared = XGBoostObjective(fl.hinge, squared=True)(labels, scores)[1]
+    np.testing.assert_allclose(squared, [2.0, 1e-16, 1e-16, 2.0])
 
 
 class TestLayouts:
@@ -247,9 +266,28 @@ class TestRefusals:
             ("library must be", (fl.mse, [1.0]), {"library": "h2o"}),
             ("2 weights for 1 rows", (fl.mse, [1.0], [1.0, 2.0]), {"library": "xgboost"}),
             ("class index", (fl.cross_entropy, [0.5]), {"library": "lightgbm"}),
+            ("tau", (fl.quantile, [0.5]), {"library": "lightgbm", "tau": 2.0}),
         ]:
             with pytest.raises(ValueError, match=words):
                 initial_score(*args, **options)
+
+    @each("weight", (np.nan, np.inf, -1.0))
+    def test_of_weights(self, weight):
+        words = f"weight at position 1 is {weight}, expected a finite number of at least 0"
+        with pytest.raises(ValueError, match=words):
+            initial_score(fl.mse, [1.0, 2.0], [1.0, weight], library="xgboost")
+
+    @each("library", ("xgboost", "lightgbm", ""))
+    def test_of_losses_and_options_as_an_objective_does(self, library):
+        for words, loss, options in [
+            ("fastloss loss", "mse", {}),
+            ("has no option 'tua'", fl.quantile, {"tua": 0.9}),
+            ("axis", fl.cross_entropy, {"axis": 0}),
+            ("a loss of whole regions", fl.dice, {}),
+            ("triplet is a loss of embeddings", fl.triplet, {}),
+        ]:
+            with pytest.raises(TypeError, match=words):
+                initial_score(loss, [1.0, 0.0], library=library, **options)
 
 
 def at(values, position, value):
@@ -292,18 +330,38 @@ class TestStarts:
         assert centred.shape == (4,) and abs(centred.sum()) < 1e-12
 
     @each("library", ("xgboost", "lightgbm"))
+    def test_ignored_labels_have_no_frequency(self, library):
+        y, w = np.array([0.0, 2.0, -100.0, 2.0]), np.array([1.0, 2.0, 5.0, 3.0])
+        for ignored, options in (
+            (-100.0, {}),
+            (-1.0, {"ignore_index": -1}),
+            (1.0, {"ignore_index": 1}),
+        ):
+            objective = {"xgboost": XGBoostObjective, "lightgbm": LightGBMObjective}[library](
+                fl.cross_entropy, **options
+            )
+            expected = objective.initial_score(y[[0, 1, 3]], w[[0, 1, 3]])
+            given = np.where(y == -100.0, ignored, y)
+            np.testing.assert_array_equal(objective.initial_score(given, w), expected)
+        with pytest.raises(ValueError, match="no labels"):
+            initial_score(fl.cross_entropy, [-100, -100], library=library)
+
+    @each("library", ("xgboost", "lightgbm"))
     def test_one_label_only(self, library):
         logistic = fl.binary_cross_entropy_with_logits
         assert math.isfinite(initial_score(logistic, np.ones(3), library=library))
         assert math.isfinite(initial_score(logistic, np.zeros(3), library=library))
-        assert initial_score(fl.poisson_nll, np.zeros(3), library=library) == -math.inf
+        for loss in (fl.poisson_nll, fl.gamma_nll, fl.tweedie_nll):
+            assert initial_score(loss, np.zeros(3), library=library) == -math.inf
         assert initial_score(fl.quantile, [2.0], [3.0], library=library, tau=0.9) == 2.0
 
     def test_losses_that_the_library_does_not_have_start_at_0(self):
         assert initial_score(fl.focal, [1.0, 0.0, 1.0], library="xgboost") == 0.0
         assert initial_score(fl.huber, [1.0, 5.0], library="xgboost") == 0.0
         assert initial_score(fl.huber, [1.0, 5.0], library="lightgbm") == 3.0
-        assert initial_score(fl.poisson_nll, [1.0], library="lightgbm", log_input=False) == 0.0
+        assert initial_score(fl.hinge, [1.0, 1.0], library="lightgbm") == 0.0
+        for loss in (fl.poisson_nll, fl.gamma_nll):
+            assert initial_score(loss, [3.0], library="lightgbm", log_input=False) == 0.0
         assert CatBoostObjective(fl.mse).initial_score([1.0, 5.0]) == 0.0
 
 

@@ -1,6 +1,7 @@
 """Models of real XGBoost, trained with our objectives and with its own."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -30,7 +31,29 @@ BUILT_IN = {
     ),
     "squared": ("mse", {}, "real", "reg:squarederror", {}),
     "poisson": ("poisson_nll", {}, "counts", "count:poisson", {"max_delta_step": 0.7}),
+    "gamma": ("gamma_nll", {}, "real", "reg:gamma", {}),
+    "tweedie": (
+        "tweedie_nll",
+        {"power": 1.3},
+        "real",
+        "reg:tweedie",
+        {"tweedie_variance_power": 1.3},
+    ),
+    "squared log": ("msle", {"half": True}, "counts", "reg:squaredlogerror", {}),
+    "hinge": ("hinge", {}, "signs", "binary:hinge", {}),
 }
+
+#: Those whose start is compared: the two left out start elsewhere in each XGBoost.
+STARTS = {name: case for name, case in BUILT_IN.items() if name not in ("squared log", "hinge")} | {
+    "quantile": ("quantile", {"tau": 0.3}, "real", "reg:quantileerror", {"quantile_alpha": 0.3}),
+    "absolute": ("mae", {}, "real", "reg:absoluteerror", {}),
+}
+
+#: Those whose base score is the exponential of a score.
+LOGARITHMS = ("poisson", "gamma", "tweedie")
+
+#: From 3.3 on quantile and absolute errors are bounded by parabolas.
+BOUNDS_ERRORS = tuple(map(int, xgb.__version__.split(".")[:2])) >= (3, 3)
 
 #: Those of the parameters that the booster needs, whatever the objective.
 GENERAL = {"num_class", "max_delta_step"}
@@ -62,9 +85,14 @@ def test_same_model_as_the_built_in_objective(name, weighted):
     X, y = DATA[data]()
     w = weights_for(y) if weighted else None
     train = xgb.DMatrix(X, label=y, weight=w)
-    start = {"base_score": 0.5} if name != "poisson" else {"base_score": 1.0}
-    theirs = xgb.train({**TREES, **params, **start, "objective": objective}, train, ROUNDS)
-    margin = {"softmax": 0.5, "squared": 0.5}.get(name, 0.0)  # what base_score is as a score
+    # XGBoost's hinge takes labels of 0 and 1.
+    built_in_train = xgb.DMatrix(X, label=np.maximum(y, 0), weight=w) if name == "hinge" else train
+    base = 100.0 if name in LOGARITHMS and data == "real" else 1.0 if name in LOGARITHMS else 0.5
+    theirs = xgb.train(
+        {**TREES, **params, "base_score": base, "objective": objective}, built_in_train, ROUNDS
+    )
+    links = dict.fromkeys(LOGARITHMS, np.log(base)) | {"logistic": 0.0, "positives": 0.0}
+    margin = links.get(name, base)  # what base_score is as a score
     ours = xgb.train(
         {**TREES, **needed, "base_score": margin}, train, ROUNDS,
         obj=XGBoostObjective(getattr(fl, loss), **options),
@@ -72,6 +100,7 @@ def test_same_model_as_the_built_in_objective(name, weighted):
     assert_predictions_agree(
         ours.predict(train, output_margin=True), theirs.predict(train, output_margin=True)
     )
+    assert splits(ours) is not None, "no tree has grown"
     assert [splits(ours, k) for k in range(3)] == [splits(theirs, k) for k in range(3)]
 
 
@@ -82,6 +111,44 @@ def test_squared_error_grows_the_same_trees_to_the_last_bit():
     theirs = xgb.train(params, train, ROUNDS)
     ours = xgb.train(params, train, ROUNDS, obj=XGBoostObjective(fl.mse))
     assert ours.get_dump(with_stats=True) == theirs.get_dump(with_stats=True)
+
+
+def test_squared_log_error_has_xgboosts_floor():
+    """Scores far above all labels, where the second derivative is negative."""
+    X, y = DATA["counts"]()
+    train = xgb.DMatrix(X, label=y, weight=weights_for(y))
+    params = {**TREES, "base_score": 100.0, "min_child_weight": 0.0, "lambda": 0.0}
+    theirs = xgb.train({**params, "objective": "reg:squaredlogerror"}, train, 1)
+    ours = xgb.train(params, train, 1, obj=XGBoostObjective(fl.msle, half=True))
+    assert splits(ours) == splits(theirs)
+    sums, expected = (
+        np.array(re.findall(r"cover=([\d.e+-]+)", booster.get_dump(with_stats=True)[0]), float)
+        for booster in (ours, theirs)
+    )
+    assert len(expected) > 1 and expected.max() < 1e-3, "the floor decides nothing"
+    np.testing.assert_allclose(sums, expected, rtol=1e-3)
+
+
+@pytest.mark.skipif(BOUNDS_ERRORS, reason="this XGBoost bounds the loss by parabolas")
+@pytest.mark.parametrize("weighted", [False, True])
+def test_absolute_error_splits_as_the_built_in_objective(weighted):
+    """It then replaces the leaf values, which no custom objective can: one tree is compared."""
+    X, y = load("diabetes")
+    train = xgb.DMatrix(X, label=y, weight=weights_for(y) if weighted else None)
+    params = {**TREES, "base_score": 100.0}
+    theirs = xgb.train({**params, "objective": "reg:absoluteerror"}, train, 1)
+    ours = xgb.train(params, train, 1, obj=XGBoostObjective(fl.mae))
+    assert splits(ours) == splits(theirs) != None  # noqa: E711
+
+
+def test_absolute_error_learns():
+    X, y = load("diabetes")
+    train = xgb.DMatrix(X, label=y)
+    start = float(np.median(y))
+    params = {**TREES, "eta": 5.0, "base_score": start}
+    model = xgb.train(params, train, 100, obj=XGBoostObjective(fl.mae))
+    learned = model.predict(train).astype(float)
+    assert fl.mae(learned, y) < 0.7 * fl.mae(np.full(len(y), start), y)
 
 
 @pytest.mark.parametrize("tau", [0.3, 0.9])
@@ -96,7 +163,7 @@ def test_quantile_splits_as_the_built_in_objective(tau):
     ours = xgb.train(
         params, train, 1, obj=XGBoostObjective(fl.quantile, tau=tau, right_derivative=True)
     )
-    if tuple(map(int, xgb.__version__.split(".")[:2])) < (3, 3):  # later ones bound the loss
+    if not BOUNDS_ERRORS:
         assert splits(ours) == splits(theirs)
     assert splits(ours) is not None
 
@@ -134,14 +201,13 @@ def test_focal_learns_where_its_hessian_is_negative():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", [*BUILT_IN, "quantile"])
+@pytest.mark.parametrize("name", STARTS)
 def test_initial_score_is_that_of_the_built_in_objective(name, weighted):
-    case = BUILT_IN.get(name)
-    if case is None:
-        case = "quantile", {"tau": 0.3}, "real", "reg:quantileerror", {"quantile_alpha": 0.3}
-    loss, options, data, objective, params = case
+    loss, options, data, objective, params = STARTS[name]
     if "scale_pos_weight" in params:
         return
+    if name == "absolute" and BOUNDS_ERRORS:
+        pytest.skip("this XGBoost bounds the loss by parabolas")
     X, y = DATA[data]()
     w = weights_for(y) if weighted else None
     model = xgb.train({**TREES, **params, "objective": objective}, xgb.DMatrix(X, y, weight=w), 1)
@@ -149,7 +215,7 @@ def test_initial_score_is_that_of_the_built_in_objective(name, weighted):
     theirs = base_score(model)
     if name == "logistic":
         theirs = np.log(theirs / (1 - theirs))
-    if name == "poisson":
+    if name in LOGARITHMS:
         theirs = np.log(theirs)
     if np.ndim(start) and theirs.size == 1:
         pytest.skip("this XGBoost starts all classes alike; 3.1 and newer do not")
@@ -202,6 +268,22 @@ def test_soft_labels_are_label_smoothing():
     b = XGBoostObjective(fl.cross_entropy)(scores, soft)
     np.testing.assert_allclose(b[0], a[0], atol=1e-6)
     np.testing.assert_allclose(b[1], a[1], atol=1e-6)
+
+
+def test_soft_labels_are_targets():
+    """With num_class XGBoost refuses labels (N, C); without, their columns say how many."""
+    X, y = load("iris")
+    soft = xgb.DMatrix(X, label=0.9 * np.eye(3)[y.astype(int)] + 0.1 / 3)
+    objective = XGBoostObjective(fl.cross_entropy)
+    params = {**TREES, "base_score": 0.0}
+    counted, named = (
+        xgb.train({**params, **classes}, soft, 5, obj=objective)
+        for classes in ({}, {"num_target": 3})
+    )
+    assert np.mean(counted.predict(soft).argmax(1) == y) > 0.95
+    assert counted.get_dump() == named.get_dump()
+    with pytest.raises(xgb.core.XGBoostError, match="multioutput"):
+        xgb.train({**params, "num_class": 3}, soft, 5, obj=objective)
 
 
 def test_several_targets():
