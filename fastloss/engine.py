@@ -276,6 +276,12 @@ def split_options(device: str, options: Mapping[str, Any]) -> tuple[Mapping[str,
     return arrays, tuple(scalars)
 
 
+def filled_options(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option that is no array, checked, with the defaults of those not given."""
+    arrays, scalars = split_options(CPU, given)
+    return checks.fill_options(spec, {name: value for name, value, _ in scalars}, arrays, given)
+
+
 def give_gradient(
     kind: Kind, result: Array, predictions: Any, written: Array | None, out: Any, k: int
 ) -> Any:

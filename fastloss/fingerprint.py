@@ -126,5 +126,7 @@ def _is_settled(value: Any) -> bool:
 def _module_of(value: Any) -> str:
     if isinstance(value, types.ModuleType):
         return value.__name__
-    # Of a function run by `exec` it is None; ufuncs have none, and are NumPy's.
-    return getattr(value, "__module__", None) or type(value).__module__
+    if not hasattr(value, "__module__"):  # of C: a ufunc is its class's, a dict nobody's
+        value = type(value)
+        return "" if value.__module__ == "builtins" else str(value.__module__)
+    return value.__module__ or ""  # None of a function run by `exec`

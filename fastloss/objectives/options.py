@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastloss.arrays import CPU
-from fastloss.checks import fill_options
-from fastloss.engine import split_options
+from fastloss.engine import filled_options
 from fastloss.loss import Loss
 from fastloss.spec import ClassSpec, PointwiseSpec
 
@@ -39,5 +37,4 @@ def checked_options(loss: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         )
     if "axis" in options:
         raise TypeError(f"{loss.name}: the layout is the booster's; axis cannot be chosen")
-    arrays, scalars = split_options(CPU, options)
-    return fill_options(loss.spec, {name: value for name, value, _ in scalars}, arrays, options)
+    return filled_options(loss.spec, options)

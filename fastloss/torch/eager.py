@@ -66,8 +66,7 @@ class EagerLoss(_Function):
         # As `set_materialize_grads` and `save_for_backward` do it; small calls notice those.
         ctx.materialize_grads = False
         ctx.hooked = _saving_hooks(False) is not None
-        # A leaf lives as long as its graph in any case.
-        ctx.origin = predictions if predictions.is_leaf else origin_of(predictions)
+        ctx.origin = origin_of(predictions)
         loss: Tensor
         loss, grad, _ = quick.evaluate(
             spec, Want.LOSS_AND_GRAD, predictions, targets, weight, reduction, None, None, options
@@ -192,8 +191,11 @@ _FEW = 2**16
 
 
 def origin_of(predictions: Tensor) -> Tensor:
-    """Return a tensor that autograd traces back to the predictions, without their memory."""
-    if predictions.numel() <= _FEW:
+    """Return a tensor that autograd traces back to the predictions, without keeping their memory.
+
+    A leaf lives as long as its graph in any case.
+    """
+    if predictions.is_leaf or predictions.numel() <= _FEW:
         return predictions
     with torch.enable_grad():
         return predictions.narrow(0, 0, 0).clone()

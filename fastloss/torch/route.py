@@ -51,14 +51,14 @@ def _through_operators(
 ) -> tuple[Any, Any, Any]:
     p, t, w, *arrays = tensors
     text = call.text()
-    if want is not Want.LOSS and is_transformed():  # `torch.func` would take them for constants
+    if want is not Want.LOSS:
         upstream = torch.as_tensor(1.0 if grad_output is None else grad_output)
-        loss = transformed_loss(call, p, t, w, *arrays)
-        return loss, transformed_gradient(call, upstream, p, t, w, *arrays), None
-    if want is not Want.LOSS:  # what the methods return is outside of autograd
+        if is_transformed():  # `torch.func` would take what is detached for a constant
+            loss = transformed_loss(call, p, t, w, *arrays)
+            return loss, transformed_gradient(call, upstream, p, t, w, *arrays), None
+        # What the methods return is outside of autograd.
         p, t, w, *arrays = (x if x is None else x.detach() for x in tensors)
         loss = operators.value(p, t, w, arrays, text)
-        upstream = torch.as_tensor(1.0 if grad_output is None else grad_output)
         return loss, operators.grad(upstream, p, t, w, arrays, text), None
     if is_transformed():
         return transformed_loss(call, p, t, w, *arrays), None, None

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from fastloss.arrays import CPU
-from fastloss.checks import check_reduction, fill_options
-from fastloss.engine import split_options
+from fastloss.checks import check_reduction
+from fastloss.engine import filled_options
 from fastloss.losses.classification import cross_entropy
 from fastloss.torch.call import is_integer
 from fastloss.torch.eager import keeps_gradient, once, origin_of, times
@@ -76,8 +75,7 @@ def vocab_parallel_cross_entropy(
     given = {
         "ignore_index": ignore_index, "label_smoothing": label_smoothing, "z_loss": z_loss
     }  # fmt: skip
-    arrays, scalars = split_options(CPU, given)
-    options = fill_options(_SPEC, {name: value for name, value, _ in scalars}, arrays, given)
+    options = filled_options(_SPEC, given)
     local_logits, targets, group = _unwrapped(local_logits, targets, group)
     if not local_logits.is_floating_point():
         raise TypeError(

@@ -172,6 +172,10 @@ REFERRED = {
     "a ninth digit": ("import numpy as np\nX = np.array([1.00000000{}])", "(X[0] - 1.0) * 1e9"),
     "a long array": ("import numpy as np\nX = np.ones(3000)\nX[1500] = {}", "X[1500]"),
     "a function inside": ("X = {}", "(lambda: X)()"),
+    "a function of no module": (
+        "import numba\nd = dict()\nexec('def X(): return {}', d)\nX = numba.njit(d['X'])",
+        "X()",
+    ),
     "a member": ("import enum\nclass E(enum.IntEnum):\n    A = {}", "E.A.value"),
     "the order of fields": (
         "from collections import namedtuple\nX = namedtuple('X', 'a b' if {} == 2 else 'b a')",

@@ -62,6 +62,7 @@ def test_almost_equal_boxes_keep_their_digits(rng):
         t = p.copy()
         t[0, side] = np.nextafter(t[0, side], np.float32(100))
         loss, _ = value_and_grad("giou", p, t, FLOAT32, eps=0.0)
+        # Roundings as of equal boxes: sides by the unit, products and a quotient.
         np.testing.assert_allclose(loss[0], float(exact_giou(p[0], t[0])), rtol=4 * EPS[FLOAT32])
 
 
@@ -220,6 +221,7 @@ def test_of_any_size(name, size, rng):
     loss, grad = value_and_grad(name, p, t, FLOAT32, eps=0.0)
     of_size = np.float32(size)
     big_loss, big_grad = value_and_grad(name, p * of_size, t * of_size, FLOAT32, eps=0.0)
+    # A power of 2 is exact, but each size has a unit, whose inverse is rounded, of its own.
     np.testing.assert_allclose(big_loss, loss, rtol=4 * EPS[FLOAT32])
     # 2^-119 / 100 is subnormal: what is left of the digits.
     tiny = np.finfo(np.float32).smallest_subnormal * size

@@ -231,7 +231,10 @@ def test_js_divergence_where_the_mixture_vanishes(dtype, beta):
         least = np.finfo(dtype).tiny
         np.testing.assert_allclose(loss, 0.0, atol=least)
         np.testing.assert_allclose(grad, [[0.0, 0.0]], atol=least)
-        np.testing.assert_allclose(hess, [[beta * (1 - beta), 0.0]], rtol=1e-6, atol=least)
+        # Of beta as the dtype has it: the roundings of 1 - beta, a quotient and two products.
+        rounded = float(dtype(beta))
+        exact = [[rounded * (1 - rounded), 0.0]]
+        np.testing.assert_allclose(hess, exact, rtol=4 * np.finfo(dtype).eps, atol=least)
 
 
 @each("dtype", [np.float32, np.float64])
