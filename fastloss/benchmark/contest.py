@@ -71,20 +71,20 @@ def run(case: Case, seconds: float, peers: Sequence[str] = tuple(PEERS)) -> Outc
     ready, left_out = gather(inputs, peers)
     calls = our_calls(inputs)
     expected: Any = calls[GRADIENT]()
-    disagreeing = {
-        name: f"disagrees, {gap}"
-        for name, peer in ready.items()
-        if (gap := difference(inputs, expected, peer.forward(), peer.gradient()))
-    }
-    ready = {name: peer for name, peer in ready.items() if name not in disagreeing}
-    del expected
-
-    contestants: dict[Entry, Contestant] = {Entry(OURS, what): f for what, f in calls.items()}
-    contestants |= {Entry(LIMIT, what): f for what, f in memory_limits(inputs).items()}
-    contestants |= rivals(case, ready)
     with ExitStack() as stack:
         for peer in ready.values():
-            stack.enter_context(peer.while_timed())
+            stack.enter_context(peer.while_called())
+        disagreeing = {
+            name: f"disagrees, {gap}"
+            for name, peer in ready.items()
+            if (gap := difference(inputs, expected, peer.forward(), peer.gradient()))
+        }
+        ready = {name: peer for name, peer in ready.items() if name not in disagreeing}
+        del expected
+
+        contestants: dict[Entry, Contestant] = {Entry(OURS, what): f for what, f in calls.items()}
+        contestants |= {Entry(LIMIT, what): f for what, f in memory_limits(inputs).items()}
+        contestants |= rivals(case, ready)
         disturbance = stack.enter_context(Disturbance())
         timings = measure(contestants, seconds)
     return Outcome(case, timings, left_out, disagreeing, disturbance)

@@ -85,6 +85,19 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch):
     assert "full suite" in left_out["torch.compile"]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_jax_computes_elsewhere_as_before(dtype):
+    """A benchmark may be one cell of a notebook."""
+    import jax
+
+    inputs = draw(Case("cross_entropy", (64, 10), dtype), 1)
+    peer = gather(inputs, ("jax",))[0]["jax"]
+    with peer.while_called():
+        value, gradient = peer.gradient()
+    assert value.dtype == gradient.dtype == dtype
+    assert not jax.config.jax_enable_x64
+
+
 def test_importing_fastloss_imports_no_benchmark():
     program = (
         "import sys, fastloss; "

@@ -29,8 +29,8 @@ class Peer:
     """-> the mean loss"""
     gradient: Callable[[], tuple[Any, Any]]
     """-> (the mean loss, its gradient)"""
-    while_timed: Callable[[], AbstractContextManager[object]] = nullcontext
-    """A context for the time of the measurements, for what the peer must not do in it."""
+    while_called: Callable[[], AbstractContextManager[object]] = nullcontext
+    """A context to call both in: what the peer needs then, or must not do."""
     forget: Callable[[], object] = lambda: None
     """Drops what the last call left behind."""
     allocates: bool = True

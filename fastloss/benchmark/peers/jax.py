@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,22 +26,24 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 def make_peer(inputs: Inputs) -> Peer:
     """Return the jitted loss, and the jitted loss with its gradient."""
-    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
     rows = _function(inputs)
-    wide = np.dtype(np.float32) if inputs.predictions.dtype.itemsize == 2 else None
+    widened = np.dtype(np.float32) if inputs.predictions.dtype.itemsize == 2 else None
 
     def loss(p: Any, t: Any) -> Any:
         # 16-bit predictions are widened inside, where XLA fuses it with the rest: optax
         # computes in the dtype it is given, and would be far off.
-        return rows(p if wide is None else p.astype(wide), t).mean()
+        return rows(p if widened is None else p.astype(widened), t).mean()
 
+    # Only while called: JAX would compute otherwise in all else that this process does.
+    wide = functools.partial(jax.enable_x64, inputs.predictions.dtype == np.float64)
     cpu = jax.devices("cpu")[0]
     indices = inputs.targets.dtype.kind == "i"
-    p = jax.device_put(inputs.predictions, cpu)
-    t = jax.device_put(inputs.targets.astype(np.int32) if indices else inputs.targets, cpu)
+    targets = inputs.targets.astype(np.int32) if indices else inputs.targets
+    with wide():
+        p, t = jax.device_put(inputs.predictions, cpu), jax.device_put(targets, cpu)
     forward, gradient = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
     wait: Callable[[Any], Any] = jax.block_until_ready
-    return Peer(lambda: wait(forward(p, t)), lambda: wait(gradient(p, t)))
+    return Peer(lambda: wait(forward(p, t)), lambda: wait(gradient(p, t)), wide)
 
 
 def _function(inputs: Inputs) -> Callable[[Any, Any], Any]:

@@ -241,14 +241,14 @@ def _peer(
         p.grad = None
 
     @contextmanager
-    def while_timed() -> Iterator[None]:
+    def while_called() -> Iterator[None]:
         with stance():
             yield
         # Other users of OpenMP can change it under PyTorch's feet.
         if torch.get_num_threads() != inputs.threads:
             raise RuntimeError("PyTorch's number of threads changed while it was timed")
 
-    return Peer(forward, gradient, while_timed, forget)
+    return Peer(forward, gradient, while_called, forget)
 
 
 def as_tensor(array: Array) -> Any:
