@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch._compile import _disable_dynamo
 
 from fastloss.axes import axes_of
 from fastloss.engine import compute
@@ -45,6 +46,8 @@ def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
 class _Function(torch.autograd.function._SingleLevelFunction):
     """A loss of (predictions, call), of the kind that `torch.func` cannot transform."""
 
+    _compiled_autograd_key = torch.autograd.Function._compiled_autograd_key
+
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """Refuse."""
@@ -63,15 +66,17 @@ class EagerLoss(_Function):
         """Compute the loss, keep the gradient."""
         spec, reduction, options, targets, weight = call
         ctx.call = spec, reduction, options  # the rest would live as long as the loss
-        # As `set_materialize_grads` and `save_for_backward` do it; small calls notice those.
-        ctx.materialize_grads = False
-        ctx.hooked = _saving_hooks(False) is not None
+        ctx.materialize_grads = False  # as `set_materialize_grads` does it; small calls notice
         ctx.origin = origin_of(predictions)
         loss: Tensor
         loss, grad, _ = quick.evaluate(
             spec, Want.LOSS_AND_GRAD, predictions, targets, weight, reduction, None, None, options
         )
-        ctx.to_save = (grad,)
+        # Nobody else has the gradient, so it is saved by PyTorch only for who asks to pack what is:
+        # small calls notice.
+        ctx.kept = grad
+        if _saving_hooks(False) is not None:
+            ctx.kept, ctx.to_save = None, (grad,)
         return loss
 
     @staticmethod
@@ -83,10 +88,11 @@ class EagerLoss(_Function):
             origin = ctx.origin
             grad: Any
             with torch.no_grad():
-                grad, _ = EagerLoss.backward(ctx, upstream)
+                grad, _ = EagerLoss._backward_cls.apply(ctx, upstream)  # type: ignore[attr-defined]
             return once(ctx.call[0].name, grad, origin, upstream), None
-        kept: Tensor
-        (kept,) = ctx.saved_tensors
+        kept: Any = ctx.kept
+        if hooked := kept is None:
+            (kept,) = ctx.saved_tensors  # which has the words for a second backward pass
         factor: Any = None
         if upstream.ndim == 0 and upstream.is_cpu:
             try:  # `item` takes PyTorch's dispatcher, which small calls notice
@@ -96,12 +102,12 @@ class EagerLoss(_Function):
         again = _keeps_graph()
         if not again:
             # A loss that is added to its own predictions would keep them for ever.
-            ctx.origin = None
+            ctx.origin = ctx.kept = None
         if factor == 1.0:
             return kept.clone() if again else kept, None
         spec, reduction, options = ctx.call
         factor = aligned(upstream, kept.shape, spec, reduction, options)
-        if again or _is_batched(upstream) or _is_old_batched(upstream) or ctx.hooked:
+        if again or _is_batched(upstream) or _is_old_batched(upstream) or hooked:
             return times(kept, factor), None
         # The graph ends here, and with it the only other use of the gradient (but for hooks').
         return kept.mul_(factor), None
@@ -143,7 +149,10 @@ class LateLoss(_Function):
 # Without the Python layers that look which derivative is meant, which small calls notice.
 _eager_loss: Callable[[Tensor, EagerCall], Tensor] = EagerLoss.apply  # type: ignore[attr-defined]
 _late_loss: Callable[[Tensor, EagerCall], Tensor] = LateLoss.apply  # type: ignore[attr-defined]
-EagerLoss._backward_cls.apply = EagerLoss.backward  # type: ignore[attr-defined]
+for _loss in (EagerLoss, LateLoss):
+    _loss._backward_cls.apply = _loss.backward  # type: ignore[attr-defined]
+    # Compiled autograd, which takes this one, would trace it down to the addresses.
+    _loss.backward = staticmethod(_disable_dynamo(_loss.backward))  # type: ignore[method-assign]
 
 
 _is_grad_enabled = torch.is_grad_enabled

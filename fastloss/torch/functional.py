@@ -83,8 +83,9 @@ def cross_entropy(
         raise ValueError(
             f"ignore_index = {ignore_index} has no meaning for probability targets; leave it out"
         )
-    options: dict[str, Any] = {"axis": 1} if input.ndim > 2 else {}
-    if input.ndim == 1 and target.shape == (1,) and is_integer(target):
+    ndim = input.ndim
+    options: dict[str, Any] = {"axis": 1} if ndim > 2 else {}
+    if ndim == 1 and target.shape == (1,) and is_integer(target):
         target = target[0]
     # One by one: small calls notice.
     if weight is not None:

@@ -285,6 +285,32 @@ def test_batches_of_upstream_gradients(reduction):
     torch.testing.assert_close(*results)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # of PyTorch, about itself
+@each("dtype", [torch.float32, torch.float16])
+@each("retain", [False, True])
+@each("reduction", ["mean", "none"])
+def test_compiled_autograd(reduction, retain, dtype):
+    """The same bits as without it: the second step runs what the first has compiled."""
+
+    def gradients():
+        for seed in range(3):
+            x, y = logits_and_targets(dtype=dtype)
+            loss = fl.cross_entropy(x * (1 + seed), y, reduction=reduction).sum()
+            (3 * loss).backward(retain_graph=retain)
+            if retain:
+                loss.backward()
+            yield x.grad
+
+    from torch._dynamo import compiled_autograd, reset
+
+    expected = list(gradients())
+    reset()
+    with compiled_autograd._enable(torch.compile(backend="eager")):
+        got = list(gradients())
+    for a, b in zip(got, expected, strict=True):
+        assert torch.equal(a, b)
+
+
 def test_out_counts_as_a_change_in_place():
     """A tensor that autograd has saved, and fastloss overwrites, is no longer what was saved."""
     x, y = logits_and_targets()
