@@ -19,6 +19,7 @@ def direct_plan(
     predictions: Any,
     targets: Any,
     reduction: str,
+    out: Any,
     options: Mapping[str, Any],
 ) -> CpuPlan | None:
     """Return a plan whose `run_at` takes addresses, for arrays like these; None if there is none.
@@ -26,7 +27,7 @@ def direct_plan(
     Such kernels take predictions and targets as they are given, and no other arrays.
     """
     device, operands, _, scalars = engine.read(
-        kind, want, predictions, targets, None, None, None, options
+        kind, want, predictions, targets, None, None, out, options
     )
     if operands.array_options or stand_in is None:
         return None

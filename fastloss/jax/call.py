@@ -43,12 +43,19 @@ class Call(NamedTuple):
 
 
 class Target:
-    """A call on arrays of known shapes, of which XLA gives the addresses."""
+    """A call on arrays of known shapes, of which XLA gives the addresses.
+
+    `in_place`: the gradient lies where the predictions lie.
+    """
 
     def __init__(
-        self, call: Call, inputs: Sequence[ffi.Layout], outputs: Sequence[ffi.Layout]
+        self,
+        call: Call,
+        inputs: Sequence[ffi.Layout],
+        outputs: Sequence[ffi.Layout],
+        in_place: bool,
     ) -> None:
-        self.call, self.inputs, self.outputs = call, inputs, outputs
+        self.call, self.inputs, self.outputs, self.in_place = call, inputs, outputs, in_place
         #: Whether class indices are converted: JAX has int32, and kernels read int64.
         self.widens = False
 
@@ -88,7 +95,10 @@ class Target:
 
     def _plan(self, p: Array, t: Array) -> CpuPlan | None:
         spec, want, reduction, options, *_ = self.call
-        return direct_plan(kind_of(p, "predictions"), spec, want, p, t, reduction, dict(options))
+        return direct_plan(
+            kind_of(p, "predictions"), spec, want, p, t, reduction,
+            p if self.in_place else None, dict(options),
+        )  # fmt: skip
 
 
 def compute(call: Call, operands: Sequence[Array], outputs: Sequence[Array]) -> None:

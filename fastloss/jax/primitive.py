@@ -7,6 +7,7 @@ import hashlib
 import uuid
 import warnings
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxlib.mlir import ir
 
 from fastloss import engine
 from fastloss.axes import axes_of, behind_batch, without
@@ -72,11 +74,11 @@ def _typed(predictions: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 # --- on the CPU -------------------------------------------------------------------------
 
 
-def _target_name(call: Call, shapes: Any) -> str:
+def _target_name(call: Call, shapes: Any, in_place: bool) -> str:
     """Return a name that means the same in every process: XLA's own cache outlives this one."""
     known = any(loss.spec is call.spec for loss in registered())
     unique = "" if known else _token(call.spec)
-    text = repr((unique, call.spec.name, call.want.name, call[2:], shapes))
+    text = repr((unique, call.spec.name, call.want.name, call[2:], shapes, in_place))
     return "fastloss_" + hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -91,13 +93,24 @@ def _lower_cpu(ctx: Any, *operands: Any, call: Call) -> Any:
 
     inputs, outputs = layouts(ctx.avals_in), layouts(ctx.avals_out)
     shapes = [(a.shape, str(a.dtype)) for a in (*ctx.avals_in, *ctx.avals_out)]
-    name = _target_name(call, shapes)
+    in_place = _is_passing(call, operands[0])
+    name = _target_name(call, shapes, in_place)
     try:
-        ffi.register(name, Target(call, inputs, outputs), inputs, outputs)
+        ffi.register(name, Target(call, inputs, outputs, in_place), inputs, outputs)
     except RuntimeError as error:
         _say_once(str(error))
         return mlir.lower_fun(_callback, multiple_results=True)(ctx, *operands, call=call)
-    return jax.ffi.ffi_lowering(name)(ctx, *operands)
+    aliases = {0: int(call.want.loss)} if in_place else None
+    return jax.ffi.ffi_lowering(name, operand_output_aliases=aliases)(ctx, *operands)
+
+
+def _is_passing(call: Call, predictions: Any) -> bool:
+    """Return whether the gradient shall lie where the predictions lie.
+
+    Where those are needed afterwards XLA copies them before. It always needs what the program was
+    given; what it made itself, as logits by a layer, nobody reads after the loss as a rule.
+    """
+    return call.want.grad and not call.want.hess and not isinstance(predictions, ir.BlockArgument)
 
 
 def _callback(*operands: Any, call: Call) -> Any:
@@ -129,7 +142,11 @@ def _lower_elsewhere(ctx: Any, *operands: Any, call: Call) -> Any:
 
 
 loss_p.def_impl(functools.partial(jax.interpreters.xla.apply_primitive, loss_p))
-mlir.register_lowering(loss_p, _lower_cpu, platform="cpu")
+# A lowering that JAX keeps sees nothing of where its operands come from.
+_seeing = (
+    {"cacheable": False} if "cacheable" in signature(mlir.register_lowering).parameters else {}
+)
+mlir.register_lowering(loss_p, _lower_cpu, platform="cpu", **_seeing)
 mlir.register_lowering(loss_p, _lower_elsewhere)
 
 

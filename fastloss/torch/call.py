@@ -16,8 +16,9 @@ from fastloss.spec import Spec, Want
 
 Tensor = torch.Tensor
 
-#: A loss, its reduction, its options, the targets and the sample weight.
-EagerCall = tuple[Spec, str, Mapping[str, Any], Any, Any]
+#: A loss, its reduction, its options, the targets, the sample weight, and whether the gradient may
+#: lie where the predictions lie.
+EagerCall = tuple[Spec, str, Mapping[str, Any], Any, Any, bool]
 
 
 def is_integer(tensor: Tensor) -> bool:

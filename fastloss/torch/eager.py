@@ -26,11 +26,21 @@ def evaluate(
     out: Any,
     options: Mapping[str, Any],
 ) -> tuple[Tensor, None, None]:
-    """Return (loss, None, None) of predictions that require grad."""
+    """Return (loss, None, None) of predictions that require grad.
+
+    `out` is None, or the predictions: the gradient may take their memory.
+    """
     if sample_weight is not None or options or type(targets) is not Tensor or targets.requires_grad:
         refuse_other_gradients(spec, targets, sample_weight, options)
+    inplace = out is not None
+    if inplace and predictions.is_leaf:
+        raise RuntimeError(
+            f"{spec.name}: predictions are a leaf that requires grad, and inplace=True would write "
+            "their gradient over their values; leave inplace out"
+        )
     loss = _eager_loss if keeps_gradient(predictions, spec, reduction) else _late_loss
-    return loss(predictions, (spec, reduction, options, targets, sample_weight)), None, None
+    call = spec, reduction, options, targets, sample_weight, inplace
+    return loss(predictions, call), None, None
 
 
 def keeps_gradient(predictions: Tensor, spec: Spec, reduction: str) -> bool:
@@ -64,19 +74,21 @@ class EagerLoss(_Function):
     @staticmethod
     def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
         """Compute the loss, keep the gradient."""
-        spec, reduction, options, targets, weight = call
+        spec, reduction, options, targets, weight, inplace = call
         ctx.call = spec, reduction, options  # the rest would live as long as the loss
         ctx.materialize_grads = False  # as `set_materialize_grads` does it; small calls notice
         ctx.origin = origin_of(predictions)
+        out = predictions.detach() if inplace else None
         loss: Tensor
         loss, grad, _ = quick.evaluate(
-            spec, Want.LOSS_AND_GRAD, predictions, targets, weight, reduction, None, None, options
+            spec, Want.LOSS_AND_GRAD, predictions, targets, weight, reduction, None, out, options
         )
-        # Nobody else has the gradient, so it is saved by PyTorch only for who asks to pack what is:
-        # small calls notice.
+        # Where nobody else has the gradient, or asks to pack what is saved, PyTorch need not watch
+        # it: small calls notice.
         ctx.kept = grad
-        if _saving_hooks(False) is not None:
-            ctx.kept, ctx.to_save = None, (grad,)
+        hooked = _saving_hooks(False) is not None
+        if hooked or inplace:
+            ctx.kept, ctx.to_save, ctx.hooked = None, (grad,), hooked
         return loss
 
     @staticmethod
@@ -91,8 +103,10 @@ class EagerLoss(_Function):
                 grad, _ = EagerLoss._backward_cls.apply(ctx, upstream)  # type: ignore[attr-defined]
             return once(ctx.call[0].name, grad, origin, upstream), None
         kept: Any = ctx.kept
-        if hooked := kept is None:
+        hooked = False
+        if kept is None:
             (kept,) = ctx.saved_tensors  # which has the words for a second backward pass
+            hooked = ctx.hooked
         factor: Any = None
         if upstream.ndim == 0 and upstream.is_cpu:
             try:  # `item` takes PyTorch's dispatcher, which small calls notice
@@ -119,7 +133,9 @@ class LateLoss(_Function):
     @staticmethod
     def forward(ctx: Any, predictions: Tensor, call: EagerCall) -> Tensor:
         """Compute the loss, keep all that its gradient is made of."""
-        spec, reduction, options, targets, weight = ctx.call = call
+        spec, reduction, options, targets, weight, inplace = call
+        inplace = inplace and _saving_hooks(False) is None
+        ctx.call = spec, reduction, options, targets, weight, inplace
         ctx.set_materialize_grads(False)
         loss: Tensor
         loss, _, _ = quick.evaluate(
@@ -136,14 +152,35 @@ class LateLoss(_Function):
         if upstream is None:
             return None, None
         predictions: Tensor = ctx.saved_tensors[0]
-        spec, reduction, options, targets, weight = ctx.call
-        if not _keeps_graph():
+        spec, reduction, options, targets, weight, inplace = call = ctx.call
+        again = _keeps_graph()
+        if not again:
             ctx.call = (spec,)  # let go, as PyTorch does of what it saved
         with torch.no_grad():
-            _, grad, _ = compute(
-                spec, Want.GRAD, predictions, targets, weight, reduction, upstream, None, options
-            )
+            if _is_batched(upstream) or _is_old_batched(upstream):
+                grad = _by_batch(predictions, call, upstream)
+            else:
+                out = predictions.detach() if inplace and not again else None
+                _, grad, _ = compute(
+                    spec, Want.GRAD, predictions, targets, weight, reduction, upstream, out, options
+                )
         return once(spec.name, grad, predictions, upstream), None
+
+
+def _by_batch(predictions: Tensor, call: EagerCall, upstream: Tensor) -> Tensor:
+    """Return the gradients by a batch of upstream gradients: the gradient by 1, times each."""
+    spec, reduction, options, targets, weight, _ = call
+    if reduction == "none" and not spec.independent:
+        raise NotImplementedError(
+            f'{spec.name}: a batch of upstream gradients is not offered with reduction="none"; '
+            "pass them one by one"
+        )
+    wide = predictions.detach().float()  # float16 may lose what is not scaled yet
+    _, grad, _ = compute(
+        spec, Want.GRAD, wide, targets, weight, reduction, None, None, options
+    )  # fmt: skip
+    factor = aligned(upstream, grad.shape, spec, reduction, options)
+    return times(grad, factor).to(predictions.dtype)
 
 
 # Without the Python layers that look which derivative is meant, which small calls notice.

@@ -40,6 +40,7 @@ def cross_entropy(
     z_loss: float = 0.0,
     logit_scale: float = 1.0,
     logit_softcap: float | None = None,
+    inplace: bool = False,
 ) -> Tensor:
     """Cross-entropy from logits, as `torch.nn.functional.cross_entropy`.
 
@@ -60,6 +61,12 @@ def cross_entropy(
     label_smoothing : float in [0, 1], default 0.0
     sample_weight, z_loss, logit_scale, logit_softcap
         Not PyTorch's; see `fastloss.cross_entropy`.
+    inplace : bool, default False
+        Not PyTorch's: whether the gradient may take the input's memory, so that a training step
+        holds no other array of that size. Nothing else may read the input then: autograd refuses
+        the backward pass of what has saved it, but does not see a later use of it. The input must
+        be the result of a computation. Where nothing is differentiated, under ``torch.compile``
+        (which plans memory itself) and ``torch.func`` the input stays as it is.
 
     Raises
     ------
@@ -67,6 +74,8 @@ def cross_entropy(
         If a class index is neither in [0, C) nor `ignore_index`.
     TypeError, ValueError
         For dtypes, shapes and options that do not fit.
+    RuntimeError
+        If `inplace` is asked for a leaf that requires grad.
 
     Examples
     --------
@@ -100,7 +109,7 @@ def cross_entropy(
         options["logit_scale"] = logit_scale
     if logit_softcap is not None:
         options["logit_softcap"] = logit_softcap
-    return _call(fl.cross_entropy, input, target, reduction, sample_weight, options)
+    return _call(fl.cross_entropy, input, target, reduction, sample_weight, options, inplace)
 
 
 def nll_loss(
@@ -131,14 +140,16 @@ def binary_cross_entropy(
     size_average: None = None,
     reduce: None = None,
     reduction: str = "mean",
+    *,
+    inplace: bool = False,
 ) -> Tensor:
     """Cross-entropy of probabilities, as `torch.nn.functional.binary_cross_entropy`.
 
     `weight` broadcasts against the input and, as in PyTorch, multiplies without entering the
-    mean's divisor. Targets outside [0, 1] are refused.
+    mean's divisor. Targets outside [0, 1] are refused. `inplace` as in `cross_entropy`.
     """
     refuse_deprecated(size_average, reduce)
-    return _rescaled(fl.binary_cross_entropy, input, target, weight, reduction, {})
+    return _rescaled(fl.binary_cross_entropy, input, target, weight, reduction, {}, inplace)
 
 
 def binary_cross_entropy_with_logits(
@@ -151,15 +162,19 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
     *,
     label_smoothing: float = 0.0,
+    inplace: bool = False,
 ) -> Tensor:
     """Cross-entropy of logits, as `torch.nn.functional.binary_cross_entropy_with_logits`.
 
     `weight` broadcasts against the input and, as in PyTorch, multiplies without entering the
-    mean's divisor. `label_smoothing` is ours: targets become y (1 - e) + e / 2.
+    mean's divisor. `label_smoothing` is ours: targets become y (1 - e) + e / 2. `inplace` as in
+    `cross_entropy`.
     """
     refuse_deprecated(size_average, reduce)
     options = _given(pos_weight=(pos_weight, None), label_smoothing=(label_smoothing, 0.0))
-    return _rescaled(fl.binary_cross_entropy_with_logits, input, target, weight, reduction, options)
+    return _rescaled(
+        fl.binary_cross_entropy_with_logits, input, target, weight, reduction, options, inplace
+    )
 
 
 def mse_loss(
@@ -169,11 +184,14 @@ def mse_loss(
     reduce: None = None,
     reduction: str = "mean",
     weight: Tensor | None = None,
+    *,
+    inplace: bool = False,
 ) -> Tensor:
     """Squared error (y - p)^2, as `torch.nn.functional.mse_loss`: without the factor 1/2.
 
     `weight` has the shape of the input; the mean divides by its sum, as in PyTorch. Tensors of
-    different shapes are broadcast, with PyTorch's warning.
+    different shapes are broadcast, with PyTorch's warning. `inplace` as in `cross_entropy`, where
+    the input is not broadcast.
     """
     refuse_deprecated(size_average, reduce)
     if input.shape != target.shape:
@@ -183,12 +201,14 @@ def mse_loss(
             "Please ensure they have the same size.",
             stacklevel=2,
         )
+    given = input
     input, target = _broadcast(input, target)
     if weight is not None and weight.shape != input.shape:
         raise ValueError(
             f"weight has the shape {weight.shape}, expected the input's, {input.shape}"
         )
-    return _call(fl.mse, input, target, reduction, weight, {"half": False})
+    inplace = inplace and input is given
+    return _call(fl.mse, input, target, reduction, weight, {"half": False}, inplace)
 
 
 def hinge_embedding_loss(
@@ -198,14 +218,19 @@ def hinge_embedding_loss(
     size_average: None = None,
     reduce: None = None,
     reduction: str = "mean",
+    *,
+    inplace: bool = False,
 ) -> Tensor:
     """x where y = 1, max(0, margin - x) where y = -1, as in `torch.nn.functional`.
 
-    Tensors of different shapes are broadcast.
+    Tensors of different shapes are broadcast. `inplace` as in `cross_entropy`, where the input is
+    not broadcast.
     """
     refuse_deprecated(size_average, reduce)
+    given = input
     input, target = _broadcast(input, target)
-    return _call(hinge_embedding, input, target, reduction, None, {"margin": margin})
+    inplace = inplace and input is given
+    return _call(hinge_embedding, input, target, reduction, None, {"margin": margin}, inplace)
 
 
 def soft_margin_loss(
@@ -214,15 +239,17 @@ def soft_margin_loss(
     size_average: None = None,
     reduce: None = None,
     reduction: str = "mean",
+    *,
+    inplace: bool = False,
 ) -> Tensor:
     """log(1 + exp(-y z)), as `torch.nn.functional.soft_margin_loss`, for every finite z.
 
-    Targets are broadcast to the input's shape.
+    Targets are broadcast to the input's shape. `inplace` as in `cross_entropy`.
     """
     refuse_deprecated(size_average, reduce)
     if input.shape != target.shape:
         target = target.expand_as(input)
-    return _call(soft_margin, input, target, reduction, None, {})
+    return _call(soft_margin, input, target, reduction, None, {}, inplace)
 
 
 def hinge(
@@ -233,10 +260,14 @@ def hinge(
     *,
     sample_weight: Tensor | None = None,
     reduction: str = "mean",
+    inplace: bool = False,
 ) -> Tensor:
-    """Hinge loss max(0, margin - y p) of labels -1 and +1; see `fastloss.hinge`."""
+    """Hinge loss max(0, margin - y p) of labels -1 and +1; see `fastloss.hinge`.
+
+    `inplace` as in `cross_entropy`.
+    """
     options = _given(margin=(margin, 1.0), squared=(squared, False))
-    return _call(fl.hinge, input, target, reduction, sample_weight, options)
+    return _call(fl.hinge, input, target, reduction, sample_weight, options, inplace)
 
 
 # --- what they share ---------------------------------------------------------------------
@@ -271,11 +302,13 @@ def _call(
     reduction: str,
     sample_weight: Tensor | None,
     options: dict[str, Any],
+    inplace: bool,
 ) -> Tensor:
     """Return the loss in PyTorch's dtype."""
     result: Tensor
+    out = input if inplace and input.requires_grad and torch.is_grad_enabled() else None
     result, _, _ = evaluate(
-        loss.spec, Want.LOSS, input, target, sample_weight, reduction, None, None, options
+        loss.spec, Want.LOSS, input, target, sample_weight, reduction, None, out, options
     )
     if input.dtype in _NARROW and not torch.is_autocast_enabled(input.device.type):
         return result.to(input.dtype)
@@ -289,12 +322,13 @@ def _rescaled(
     weight: Tensor | None,
     reduction: str,
     options: dict[str, Any],
+    inplace: bool,
 ) -> Tensor:
     """Return a loss whose weights do not enter the mean's divisor."""
     if weight is None or input.numel() == 0:
-        return _call(loss, input, target, reduction, None, options)
+        return _call(loss, input, target, reduction, None, options, inplace)
     if reduction == "mean":
         # Not in float16, where so small a weight is 0.
         wide = torch.promote_types(weight.dtype, torch.float32)
         reduction, weight = "sum", weight.to(wide) / input.numel()
-    return _call(loss, input, target, reduction, weight, options)
+    return _call(loss, input, target, reduction, weight, options, inplace)

@@ -59,7 +59,7 @@ def evaluate(
         try:
             plan = None if arrays else _plans[key]
         except KeyError:
-            plan = direct_plan(KIND, spec, want, predictions, targets, reduction, options)
+            plan = direct_plan(KIND, spec, want, predictions, targets, reduction, None, options)
             engine.remember(_plans, key, plan)
         except TypeError:  # a reduction that cannot be hashed: the checks refuse it
             plan = None

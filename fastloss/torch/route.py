@@ -30,7 +30,7 @@ def evaluate(
     """Return (loss, gradient, hessian) of a call that PyTorch traces or transforms."""
     if want is Want.LOSS and torch.is_grad_enabled():
         refuse_other_gradients(spec, targets, sample_weight, options)
-    if want.hess or out is not None:
+    if want.hess or not (out is None or want is Want.LOSS):  # of a loss it is a permission
         raise NotImplementedError(
             f"{spec.name}: grad_and_hess and out= are not offered inside torch.compile, "
             "torch.export and torch.func; call them outside of it"

@@ -90,7 +90,7 @@ def test_a_refused_target_is_named(bad, taken):
 
 def test_targets_are_read_once():
     """Nobody sees what is written before a target is refused."""
-    target = Target(*_call_of(fl.hinge, LOGITS, SIGNS))
+    target = Target(*_call_of(fl.hinge, LOGITS, SIGNS), in_place=False)
     assert target.plan.checks and target.plan.prepare is None
 
 

@@ -274,15 +274,23 @@ def test_changing_a_gradient_leaves_a_retained_graph_alone(upstream):
     assert torch.equal(x.grad, expected)
 
 
+@each("dtype", [torch.float32, torch.float16])
 @each("reduction", ["mean", "none"])
-def test_batches_of_upstream_gradients(reduction):
-    x, y = logits_and_targets()
-    upstream = torch.randn(3, 6) if reduction == "none" else torch.randn(3)
-    results = [
-        torch.autograd.grad(f(x, y, reduction=reduction), x, upstream, is_grads_batched=True)[0]
-        for f in (flt.cross_entropy, functional.cross_entropy)
-    ]
-    torch.testing.assert_close(*results)
+def test_batches_of_upstream_gradients(reduction, dtype):
+    x, y = logits_and_targets(dtype=dtype)
+    upstream = (torch.randn(3, 6) if reduction == "none" else torch.randn(3)).to(dtype)
+    loss = flt.cross_entropy(x, y, reduction=reduction)
+    (got,) = torch.autograd.grad(loss, x, upstream, is_grads_batched=True, retain_graph=True)
+    one_by_one = [torch.autograd.grad(loss, x, u, retain_graph=True)[0] for u in upstream]
+    eps = torch.finfo(dtype).eps  # two roundings
+    torch.testing.assert_close(got, torch.stack(one_by_one), rtol=2 * eps, atol=0)
+
+
+def test_batches_of_upstream_gradients_of_losses_that_depend_on_all_examples():
+    x, _ = logits_and_targets()
+    loss = fl.ntxent(x, torch.arange(6) // 2, reduction="none")
+    with pytest.raises(NotImplementedError, match=r"ntxent: .*one by one"):
+        torch.autograd.grad(loss, x, torch.randn(3, 6), is_grads_batched=True)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # of PyTorch, about itself
