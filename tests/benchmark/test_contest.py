@@ -98,6 +98,19 @@ def test_jax_computes_elsewhere_as_before(dtype):
     assert not jax.config.jax_enable_x64
 
 
+def test_torch_has_as_many_threads_as_before():
+    import torch
+
+    before = torch.get_num_threads()
+    other = 3 - min(before, 2)
+    torch.set_num_threads(other)
+    try:
+        contest.run(Case("mse", (1000,)), 0.001, ("torch",))
+        assert torch.get_num_threads() == other
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_importing_fastloss_imports_no_benchmark():
     program = (
         "import sys, fastloss; "

@@ -206,12 +206,13 @@ def make_eager(inputs: Inputs) -> Peer:
 def make_compiled(inputs: Inputs) -> Peer:
     """Return the same function compiled by inductor for these shapes."""
     torch._dynamo.reset()  # what earlier cases compiled must not count as recompilation
-    # In this process: a pool of compiling processes goes on starting while the first case is timed.
-    torch._inductor.config.compile_threads = 1
     compiled = torch.compile(function_of(inputs), dynamic=False)
     peer = _peer(inputs, compiled, lambda: torch.compiler.set_stance("fail_on_recompile"))
+    # In this process: a pool of compiling processes goes on starting while the first case is timed.
+    here = torch._inductor.config.patch(compile_threads=1)
     try:
-        peer.forward(), peer.gradient()  # compiles both
+        with here, _threads(inputs.threads):
+            peer.forward(), peer.gradient()  # compiles both
     except Exception as error:  # no C++ compiler, or one that inductor cannot use
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Unsupported(f"did not compile: {reason}") from error
@@ -223,7 +224,6 @@ def _peer(
     function: Callable[[Any, Any], Any],
     stance: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Peer:
-    torch.set_num_threads(inputs.threads)
     p = as_tensor(inputs.predictions).requires_grad_()
     t = as_tensor(inputs.targets)
 
@@ -242,13 +242,23 @@ def _peer(
 
     @contextmanager
     def while_called() -> Iterator[None]:
-        with stance():
+        with stance(), _threads(inputs.threads):
             yield
-        # Other users of OpenMP can change it under PyTorch's feet.
-        if torch.get_num_threads() != inputs.threads:
-            raise RuntimeError("PyTorch's number of threads changed while it was timed")
+            # Other users of OpenMP can change it under PyTorch's feet.
+            if torch.get_num_threads() != inputs.threads:
+                raise RuntimeError("PyTorch's number of threads changed while it was timed")
 
     return Peer(forward, gradient, while_called, forget)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def as_tensor(array: Array) -> Any:
