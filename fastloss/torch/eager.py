@@ -32,7 +32,8 @@ def evaluate(
     """
     if sample_weight is not None or options or type(targets) is not Tensor or targets.requires_grad:
         refuse_other_gradients(spec, targets, sample_weight, options)
-    inplace = out is not None
+    # Nothing can be written through a sign to be changed, nor several elements at one place.
+    inplace = not (out is None or predictions.is_neg() or 0 in predictions.stride())
     if inplace and predictions.is_leaf:
         raise RuntimeError(
             f"{spec.name}: predictions are a leaf that requires grad, and inplace=True would write "

@@ -65,8 +65,9 @@ def cross_entropy(
         Not PyTorch's: whether the gradient may take the input's memory, so that a training step
         holds no other array of that size. Nothing else may read the input then: autograd refuses
         the backward pass of what has saved it, but does not see a later use of it. The input must
-        be the result of a computation. Where nothing is differentiated, under ``torch.compile``
-        (which plans memory itself) and ``torch.func`` the input stays as it is.
+        be the result of a computation. Where nothing is differentiated, where elements share a
+        place (as after ``expand``), under ``torch.compile`` (which plans memory itself) and
+        ``torch.func`` the input stays as it is.
 
     Raises
     ------

@@ -47,6 +47,21 @@ def backward(loss, upstream=1.0, dtype=torch.float32, **keywords):
     return leaf.grad, arrived == [predictions.data_ptr()]
 
 
+@each(
+    "layout",
+    [
+        lambda x: x.t().contiguous().t(),
+        lambda x: x.repeat(1, 2)[:, :C],
+        lambda x: x.repeat(2, 1)[::2],
+        lambda x: torch.split(x.repeat(2, 1), N)[1],
+    ],
+)
+def test_layouts(layout):
+    expected, _ = backward(lambda p: flt.cross_entropy(layout(p), INDICES), 3.0)
+    got, _ = backward(lambda p: flt.cross_entropy(layout(p), INDICES, inplace=True), 3.0)
+    assert torch.equal(got, expected)
+
+
 @each("name", LOSSES)
 @each("reduction", ["mean", "none"])
 @each("upstream", [1.0, 3.0])
@@ -142,6 +157,8 @@ UNTOUCHED = {
     "detached": lambda p: flt.cross_entropy(p.detach(), INDICES, inplace=True),
     "compile": _compiled,
     "broadcast": lambda p: flt.mse_loss(p[:1], SIGNS, inplace=True),
+    "expanded": lambda p: flt.cross_entropy(p[:1].expand(N, C), INDICES, inplace=True),
+    "negated": lambda p: flt.cross_entropy(torch._neg_view(p), INDICES, inplace=True),
 }
 
 
