@@ -47,18 +47,19 @@ def backward(loss, upstream=1.0, dtype=torch.float32, **keywords):
     return leaf.grad, arrived == [predictions.data_ptr()]
 
 
-@each(
-    "layout",
-    [
-        lambda x: x.t().contiguous().t(),
-        lambda x: x.repeat(1, 2)[:, :C],
-        lambda x: x.repeat(2, 1)[::2],
-        lambda x: torch.split(x.repeat(2, 1), N)[1],
-    ],
-)
+LAYOUTS = {
+    "transposed": lambda x: x.t().contiguous().t(),
+    "columns": lambda x: x.repeat(1, 2)[:, :C],
+    "every other": lambda x: x.repeat(2, 1)[::2],
+    "one of several views": lambda x: torch.split(x.repeat(2, 1), N)[1],
+}
+
+
+@each("layout", LAYOUTS)
 def test_layouts(layout):
-    expected, _ = backward(lambda p: flt.cross_entropy(layout(p), INDICES), 3.0)
-    got, _ = backward(lambda p: flt.cross_entropy(layout(p), INDICES, inplace=True), 3.0)
+    laid = LAYOUTS[layout]
+    expected, _ = backward(lambda p: flt.cross_entropy(laid(p), INDICES), 3.0)
+    got, _ = backward(lambda p: flt.cross_entropy(laid(p), INDICES, inplace=True), 3.0)
     assert torch.equal(got, expected)
 
 
