@@ -1,4 +1,4 @@
-"""Put the results of a run into the README, as a table and two plots.
+"""Put the results of a run into the README, as two tables and two plots.
 
 ``python -m bench.report [bench/results/MACHINE.json]``; without a file, that of this machine.
 Everything between the two marks in the README is written here and nowhere by hand.
@@ -7,8 +7,9 @@ Everything between the two marks in the README is written here and nowhere by ha
 from __future__ import annotations
 
 import argparse
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, draw in plots.PLOTS.items():
         draw(results, path.parent / name)
     README.write_text(replace_block(README.read_text(), block(results, path)))
-    print(f"wrote the table in {README.name} and {', '.join(plots.PLOTS)} in {path.parent.name}")
+    print(f"wrote the tables in {README.name} and {', '.join(plots.PLOTS)} in {path.parent.name}")
     return 0
 
 
@@ -60,11 +61,59 @@ def block(results: Mapping[str, Any], path: Path) -> str:
         f"Python {versions['python']}, {libraries}; written by `make report` from "
         f"[`{folder / path.name}`]({folder / path.name}).",
         "",
-        *("| " + " | ".join(row) + " |" for row in (*HEAD, *goal_rows(results))),
+        *table((*HEAD, *goal_rows(results))),
         "",
+        *frameworks(results),
         *(f"![{plots.describe(name)}]({folder / name})" for name in plots.PLOTS),
     ]
     return "\n".join(lines)
+
+
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def frameworks(results: Mapping[str, Any]) -> list[str]:
+    """Return the part on training steps; nothing where there was no framework."""
+    if not results.get("frameworks"):
+        return []
+    return [
+        "Inside PyTorch and JAX: value and gradient of `cross_entropy` as a training step asks for "
+        "them (`backward()`, `jax.value_and_grad` under `jit`), and how many times as long the "
+        "framework's own loss takes.",
+        "",
+        *table(step_rows(results["frameworks"])),
+        "",
+        "The most memory that a training step holds, its logits included: "
+        f"{peaks(results.get('frameworks memory', {}))}.",
+        "",
+    ]
+
+
+def step_rows(figures: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the head and a row per shape: our time, and the others' beside it."""
+    steps: dict[str, dict[str, float]] = {}
+    for key, figure in figures.items():
+        _, _, shape = key.partition(" ")
+        steps.setdefault(shape, {}).update(figure["us"])
+    names = list(dict.fromkeys(name for us in steps.values() for name in us))
+    rows = [("float32", *names), (":--", *["--:"] * len(names))]
+    for shape, us in steps.items():
+        row, ours = [f"`{shape}`"], math.nan
+        for name in names:
+            if name.startswith("fastloss"):
+                ours = us[name]
+                row.append(tables.seconds(ours * 1e-6))
+            else:
+                row.append(tables.times(us[name] / ours))
+        rows.append(tuple(row))
+    return rows
+
+
+def peaks(figures: Mapping[str, Any]) -> str:
+    """Return who holds how much."""
+    return ", ".join(f"`{who}` {figure['MB']:.0f} MB" for who, figure in figures.items())
 
 
 def goal_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:

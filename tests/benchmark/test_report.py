@@ -27,6 +27,13 @@ RESULTS = {
         }
         for case in CASES
     },
+    "frameworks": {
+        "torch (2, 3)": {"us": {"fastloss.torch": 40.0, "torch": 44.0}},
+        "torch (4, 5)": {"us": {"fastloss.torch": 50.0, "torch": 600.0}},
+        "optax (2, 3)": {"us": {"fastloss.jax": 20.0, "optax": 19.0}},
+        "optax (4, 5)": {"us": {"fastloss.jax": 2000.0, "optax": 9000.0}},
+    },
+    "frameworks memory": {"fastloss.torch (4, 5)": {"MB": 12.4}, "torch (4, 5)": {"MB": 36.0}},
     "machine": {"cpu": "Some CPU", "threads": 2},
     "date": "2026-01-02",
     "versions": dict.fromkeys(("python", *report.NAMED), "1.2.3"),
@@ -52,9 +59,20 @@ def test_a_figure_in_the_results_is_the_figure_in_the_table(path):
 
 def test_every_goal_that_was_measured_has_a_row(path):
     table = [line for line in report.block(RESULTS, path).splitlines() if line.startswith("| `")]
-    assert len(table) == sum(len(case.goals) for case in CASES)
+    shapes = 2
+    assert len(table) == sum(len(case.goals) for case in CASES) + shapes
     partial = {**RESULTS, "cases": {}}
     assert report.goal_rows(partial) == []
+
+
+def test_steps_inside_frameworks_stand_beside_their_own(path):
+    lines = report.block(RESULTS, path).splitlines()
+    assert "| float32 | fastloss.torch | torch | fastloss.jax | optax |" in lines
+    assert "| `(2, 3)` | 40 us | 1.1x | 20 us | 0.95x |" in lines
+    assert "| `(4, 5)` | 50 us | 12x | 2 ms | 4.5x |" in lines
+    assert any("`fastloss.torch (4, 5)` 12 MB, `torch (4, 5)` 36 MB" in line for line in lines)
+    without = {key: value for key, value in RESULTS.items() if "frameworks" not in key}
+    assert "PyTorch" not in report.block(without, path)
 
 
 @pytest.mark.parametrize("name", plots.PLOTS)
