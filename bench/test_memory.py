@@ -54,7 +54,8 @@ def peak(inputs: Inputs, who: str) -> int:
     peer = PEERS[who].make(inputs)
     if not peer.allocates:
         raise Unsupported("writes into arrays that it is given")
-    return memory.peak_beyond_inputs(peer.gradient, peer.forget)
+    with peer.while_called():
+        return memory.peak_beyond_inputs(peer.gradient, peer.forget)
 
 
 def child(case_index: int, who: str) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-#: Takes the arguments of `engine.evaluate`, and returns (loss, gradient, hessian).
+#: Takes the arguments of `engine.evaluate`, and returns (loss, gradient, hessian). Asked for a loss
+#: that will be differentiated, `out` allows the gradient to lie there.
 Door: TypeAlias = Callable[..., tuple[Any, Any, Any]]
 
 CPU, CUDA = "cpu", "cuda"

@@ -34,11 +34,13 @@ def evaluate(
         refuse_other_gradients(spec, targets, sample_weight, options)
     # Nothing can be written through a sign to be changed, nor several elements at one place.
     inplace = not (out is None or predictions.is_neg() or 0 in predictions.stride())
-    if inplace and predictions.is_leaf:
-        raise RuntimeError(
-            f"{spec.name}: predictions are a leaf that requires grad, and inplace=True would write "
-            "their gradient over their values; leave inplace out"
-        )
+    if inplace:
+        owner = predictions if predictions._base is None else predictions._base
+        if owner.is_leaf:
+            raise RuntimeError(
+                f"{spec.name}: predictions are a leaf that requires grad, or a view of one, and "
+                "inplace=True would write their gradient over its values; leave inplace out"
+            )
     loss = _eager_loss if keeps_gradient(predictions, spec, reduction) else _late_loss
     call = spec, reduction, options, targets, sample_weight, inplace
     return loss(predictions, call), None, None

@@ -76,7 +76,7 @@ def cross_entropy(
     TypeError, ValueError
         For dtypes, shapes and options that do not fit.
     RuntimeError
-        If `inplace` is asked for a leaf that requires grad.
+        If `inplace` is asked for a leaf that requires grad, or a view of one.
 
     Examples
     --------
@@ -202,13 +202,11 @@ def mse_loss(
             "Please ensure they have the same size.",
             stacklevel=2,
         )
-    given = input
     input, target = _broadcast(input, target)
     if weight is not None and weight.shape != input.shape:
         raise ValueError(
             f"weight has the shape {weight.shape}, expected the input's, {input.shape}"
         )
-    inplace = inplace and input is given
     return _call(fl.mse, input, target, reduction, weight, {"half": False}, inplace)
 
 
@@ -228,9 +226,7 @@ def hinge_embedding_loss(
     not broadcast.
     """
     refuse_deprecated(size_average, reduce)
-    given = input
     input, target = _broadcast(input, target)
-    inplace = inplace and input is given
     return _call(hinge_embedding, input, target, reduction, None, {"margin": margin}, inplace)
 
 

@@ -164,10 +164,10 @@ class HingeLoss(torch.nn.Module):
         inplace: bool = False,
     ) -> None:
         super().__init__()
-        self.inplace = inplace
         self.margin = margin
         self.squared = squared
         self.reduction = reduction
+        self.inplace = inplace
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""

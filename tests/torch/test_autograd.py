@@ -101,21 +101,16 @@ def test_the_gradient_becomes_grad_without_a_copy():
     """One array of the logits' size for the whole step: torch's allocator hands out none."""
     run_python(
         """
-        import tracemalloc, torch, fastloss as fl
+        import torch, fastloss as fl
+        from tests.torch.memory import held
         x = torch.zeros(2048, 1024, requires_grad=True)
         y = torch.zeros(2048, dtype=torch.int64)
-        fl.cross_entropy(x, y).backward()
-        x.grad = None
-        def step():
-            x.grad = None
+        def step(x):
             (fl.cross_entropy(x, y) * 2).backward()
-        tracemalloc.start()
-        step()
-        numpy_peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        with torch.profiler.profile(profile_memory=True) as profile:
-            step()
-        torch_bytes = sum(max(e.self_cpu_memory_usage, 0) for e in profile.key_averages())
+        def again():
+            x.grad = None
+            return x
+        numpy_peak, torch_bytes = held(step, again)
         size = x.numel() * 4
         assert numpy_peak < 1.1 * size, numpy_peak / size
         assert torch_bytes < 0.1 * size, torch_bytes / size

@@ -117,11 +117,17 @@ def test_batches_of_upstream_gradients(dtype):
     assert torch.equal(got, expected)
 
 
-def test_a_leaf_is_refused():
+@each("view", ["itself", "flatten", "expand_as"])
+def test_a_leaf_is_refused(view):
     leaf, _ = computed()
     before = leaf.detach().clone()
+    calls = {
+        "itself": lambda: flt.cross_entropy(leaf, INDICES, inplace=True),
+        "flatten": lambda: flt.mse_loss(leaf.flatten(), SIGNS.flatten(), inplace=True),
+        "expand_as": lambda: flt.hinge_embedding_loss(leaf, SIGNS[:1], inplace=True),
+    }
     with pytest.raises(RuntimeError, match=r"leaf that requires grad.*inplace"):
-        flt.cross_entropy(leaf, INDICES, inplace=True)
+        calls[view]()
     assert torch.equal(leaf, before)
 
 
@@ -207,27 +213,14 @@ def test_checkpoints_and_hooks():
 def test_training_holds_no_array_of_the_input_s_size():
     run_python(
         """
-        import tracemalloc, torch, fastloss.torch as flt
+        import torch, fastloss.torch as flt
+        from tests.torch.memory import held
         x = torch.zeros(2048, 1024, requires_grad=True)
         y = torch.zeros(2048, dtype=torch.int64)
-        def step():
-            p = x * 1
-            yield
+        def step(p):
             (grad,) = torch.autograd.grad(flt.cross_entropy(p, y, inplace=True) * 2, p)
             assert grad.data_ptr() == p.data_ptr()
-            yield
-        for _ in step(): pass
-        first = step()
-        next(first)
-        tracemalloc.start()
-        next(first)
-        numpy_peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        second = step()
-        next(second)
-        with torch.profiler.profile(profile_memory=True) as profile:
-            next(second)
-        torch_bytes = sum(max(e.self_cpu_memory_usage, 0) for e in profile.key_averages())
+        numpy_peak, torch_bytes = held(step, lambda: x * 1)
         size = x.numel() * 4
         assert numpy_peak < 0.1 * size, numpy_peak / size
         assert torch_bytes < 0.1 * size, torch_bytes / size
