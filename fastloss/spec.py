@@ -51,11 +51,12 @@ class Domain:
 
     ``valid(prediction, target, tolerance)`` is a formula like any other, compiled into the
     kernel; `expected` completes the error's sentence. The tolerance is a few times the eps
-    of the predictions' dtype.
+    of the predictions' dtype. `signs`: of targets it accepts -1 and +1 alone.
     """
 
     valid: Formula
     expected: str
+    signs: bool = False
 
 
 def everything(prediction: float, target: float, tolerance: float) -> bool:

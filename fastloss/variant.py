@@ -23,7 +23,8 @@ class PointwiseVariant(NamedTuple):
 
     `constants` are the values of options that it is compiled for, None for the others (a target
     may leave them all to its run time). `checked`: it looks for values outside the domain, which
-    is else done before (or never, where nothing may wait for it).
+    is else done before (or never, where nothing may wait for it). `signs`: that has kept targets of
+    -1 and +1 as bits.
     """
 
     predictions: str
@@ -33,6 +34,7 @@ class PointwiseVariant(NamedTuple):
     outputs: Outputs
     constants: tuple[float | None, ...] = ()
     checked: bool = False
+    signs: bool = False
 
 
 class ClassVariant(NamedTuple):

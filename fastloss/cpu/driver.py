@@ -40,9 +40,10 @@ class Launch(NamedTuple):
     one looks for what is to be refused. They take so many `arrays`, of which the first are loss,
     gradient, hessian, predictions and targets. Where the gradient is more than `_low` and less
     than `_high` bytes from the predictions or targets, it may share their memory; `in_place`: it
-    may lie where the predictions lie. The last three say how CPython keeps arrays: where the items
-    of a tuple begin, which object is None, and where in an array object the address of its first
-    element stands.
+    may lie where the predictions lie. `items`, `none` and `data` say how CPython keeps arrays:
+    where the items of a tuple begin, which object is None, and where in an array object the
+    address of its first element stands. `scratch`: so many bytes, whose address follows the
+    record's own entries, are for what `prepare` leaves to `compute`.
     """
 
     prepare: int
@@ -60,6 +61,7 @@ class Launch(NamedTuple):
     items: int
     none: int
     data: int
+    scratch: int
 
 
 #: Where these are among the arrays.
@@ -98,9 +100,9 @@ def make_drive() -> Callable[..., Any]:
         prepare, prepare_chunks, compute, chunks = (
             call.prepare, call.prepare_chunks, call.compute, call.chunks
         )  # fmt: skip
-        # One block of scratch memory: a slot and a sum for every chunk, and the kernels' record.
+        # One block of memory: a slot and a sum for every chunk, the kernels' record, their scratch.
         most = prepare_chunks if prepare_chunks > chunks else chunks
-        slots = allocate(8 * (2 * most + 3 + call.arrays))
+        slots = allocate(8 * (2 * most + 4 + call.arrays) + call.scratch)
         sums = slots + 8 * (most + 1)
         record = sums + 8 * (most + 1)
         for k in range(call.arrays):
@@ -108,6 +110,7 @@ def make_drive() -> Callable[..., Any]:
             there = array != call.none
             poke_int64(record, k, peek_int64(array + call.data, 0) if there else 0)
         poke_int64(record, call.arrays, plan + _LAUNCH_SIZE)
+        poke_int64(record, call.arrays + 1, record + 8 * (call.arrays + 2))
 
         from_p = peek_int64(record, _GRAD) - peek_int64(record, _PREDICTIONS)
         from_t = peek_int64(record, _GRAD) - peek_int64(record, _TARGETS)

@@ -45,6 +45,8 @@ class CpuPlan:
     #: How many arrays the kernels' record begins with, and its packed numbers.
     arrays: int
     numbers: bytes
+    #: Bytes of memory for what `prepare` leaves to `compute`.
+    scratch = 0
     #: What the sum of the losses is divided by where nothing has to be converted; nan for the
     #: sum of the weights.
     divisor: float
@@ -157,7 +159,7 @@ class CpuPlan:
             0 if self.prepare is None else self.prepare.address, self.prepare_chunks,
             compute.address, self.chunks, int(self.checks),
             self.real.itemsize if self.outputs.loss and not self.per_example else 0,
-            *guards, self.arrays, ITEMS, id(None), DATA,
+            *guards, self.arrays, ITEMS, id(None), DATA, self.scratch,
         )  # fmt: skip
         record = pack(Launch, header) + self.numbers
         self._kept.append(record)

@@ -26,7 +26,8 @@ from fastloss.cpu.ir import (
     release,
     running_sum,
 )
-from fastloss.cpu.memory import STORAGE, load_float64, load_int64, poke_int64
+from fastloss.cpu.memory import STORAGE, load_float64, load_int64, peek_int64, poke_int64
+from fastloss.cpu.signs import keep_signs, kept_bytes, kept_signs
 from fastloss.cpu.transfers import BITS, apart, deliver, fetch, place
 from fastloss.dtypes import EPS, real_dtype
 from fastloss.elementary import inline, jitable
@@ -71,6 +72,9 @@ class PointwiseCall(NamedTuple):
 #: How many of the fields, the first ones, are addresses of arrays.
 ARRAYS = 8
 
+#: The entry of the record that says where the scratch memory is.
+SCRATCH = ARRAYS + 1
+
 #: read_call(record): the arguments that lie at `record`.
 read_call = make_read_record("read_call", __name__, PointwiseCall, ARRAYS)
 
@@ -83,18 +87,20 @@ def prepare_kernel(domain: Domain | None, variant: PointwiseVariant) -> Kernel |
 
     It knows nothing of the loss: one serves all of them, whatever they return.
     """
+    p, t, weighted = variant.predictions, variant.targets, variant.weighted
     if domain is not None:
-        return _prepare_kernel(domain.valid, variant.predictions, variant.targets, variant.weighted)
-    real = real_dtype(variant.predictions).name
-    return _prepare_kernel(None, real, real, True) if variant.weighted else None
+        return _prepare_kernel(domain.valid, p, t, weighted, variant.signs)
+    real = real_dtype(p).name
+    return _prepare_kernel(None, real, real, True, False) if weighted else None
 
 
 @functools.cache
 def _prepare_kernel(
-    valid: Formula | None, predictions: str, targets: str, weighted: bool
-) -> Kernel:  # fmt: skip
-    make = functools.partial(_make_prepare, valid, predictions, targets, weighted)
-    return Kernel(make, label_of(valid, predictions, targets, weighted), fingerprint(valid))
+    valid: Formula | None, predictions: str, targets: str, weighted: bool, signs: bool
+) -> Kernel:
+    parts = valid, predictions, targets, weighted, signs
+    make = functools.partial(_make_prepare, *parts)
+    return Kernel(make, label_of(*parts), fingerprint(valid))
 
 
 def _make_search(valid: Formula | None, predictions: str, targets: str) -> Any:
@@ -120,14 +126,14 @@ def _make_search(valid: Formula | None, predictions: str, targets: str) -> Any:
 
 
 def _make_prepare(
-    valid: Formula | None, predictions: str, targets: str, weighted: bool
+    valid: Formula | None, predictions: str, targets: str, weighted: bool, signs: bool
 ) -> Callable[..., Any]:
     first_invalid = _make_search(valid, predictions, targets)
     real = real_dtype(predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
     p_bits, t_bits = BITS[STORAGE[predictions].itemsize], BITS[STORAGE[targets].itemsize]
     real_bits = BITS[real_size]
-    CHECKED, WEIGHTED = valid is not None, weighted
+    CHECKED, WEIGHTED, SIGNS = valid is not None, weighted, signs
 
     def prepare(record, chunk, slot):
         call = read_call(record)
@@ -141,6 +147,9 @@ def _make_prepare(
                 t = fetch(call.t, call.t_layout, start, n, b + LINE, t_bits)
                 bad = first_invalid(p, t, n)
                 refused = start + bad if bad != ALL_GOOD else ALL_GOOD
+                if SIGNS:
+                    kept = peek_int64(record, SCRATCH) + kept_bytes(start)
+                    keep_signs(t, n, kept, b + LINE, t_bits)
             if WEIGHTED:
                 w = fetch(call.w, call.w_layout, start, n, b, real_bits)
                 for i in range(n):
@@ -176,15 +185,15 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     value, grad = inline(spec.value), inline(spec.grad)
     hess = inline(spec.hess or spec.grad)
     p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
-    t_size, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
+    t_size, load_t, *_ = STORAGE[real.__name__ if variant.signs else variant.targets]
     real_size, load_real, store_real, peek_real, poke_real = STORAGE[real.__name__]
     n_options = len(spec.options)
     where = tuple(map(_place, variant.array_options, variant.constants))
     addresses_of = (IN_RECORD,) * n_options
     OPTION_ARRAYS = any(variant.array_options)
     p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
-    WEIGHTED, CHECKED = variant.weighted, variant.checked
+    WEIGHTED, CHECKED, SIGNS = variant.weighted, variant.checked, variant.signs
     valid = spec.domain.valid if spec.domain else None
     first_invalid = _make_search(valid, variant.predictions, variant.targets)
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
@@ -244,7 +253,11 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
                         poke_int64(addresses, k, fetch(address, layout, start, n, line, real_bits))
             lines = load_tuple(addresses, addresses_of, 0)
             p = fetch(call.p, call.p_layout, start, n, b, p_bits)
-            t = fetch(call.t, call.t_layout, start, n, b + LINE, t_bits)
+            if SIGNS:
+                kept = peek_int64(record, SCRATCH) + kept_bytes(start)
+                t = kept_signs(kept, n, b + LINE, real(0))
+            else:
+                t = fetch(call.t, call.t_layout, start, n, b + LINE, t_bits)
             if CHECKED:
                 bad = first_invalid(p, t, n)
                 if bad != ALL_GOOD:

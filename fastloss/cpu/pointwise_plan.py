@@ -22,6 +22,7 @@ from fastloss.cpu.pointwise import (
     prepare_kernel,
 )
 from fastloss.cpu.record import pack
+from fastloss.cpu.signs import kept_bytes
 from fastloss.dtypes import name_of
 from fastloss.reuse import array_maker
 from fastloss.spec import Operands, PointwiseSpec, Request
@@ -51,9 +52,11 @@ class PointwisePlan(CpuPlan):
         # A tile is looked through before it is computed: nothing is written if there is no other.
         unseen = (operands.grad_out is None and operands.hess_out is None) or p.size <= TILE
         self.checks = spec.domain is not None and unseen and not self.weighted
+        signs = spec.domain is not None and spec.domain.signs and not self.checks
+        self.scratch = kept_bytes(p.size) if signs else 0
         variant = PointwiseVariant(
             name_of(p.dtype), name_of(t.dtype), self.weighted, is_array, self.outputs,
-            constants, self.checks,
+            constants, self.checks, signs,
         )  # fmt: skip
         self.prepare = None if self.checks else prepare_kernel(spec.domain, variant)
         self.compute = compute_kernel(spec, variant)

@@ -19,7 +19,7 @@ def plus_minus_one(p, t, tolerance):
     return t == const(1.0, t) or t == const(-1.0, t)
 
 
-SIGNS = Domain(plus_minus_one, "targets -1 or +1")
+SIGNS = Domain(plus_minus_one, "targets -1 or +1", signs=True)
 _MARGIN = Option("margin", 1.0, number())
 
 ARRAYS = """Parameters
