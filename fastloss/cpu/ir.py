@@ -67,13 +67,13 @@ def root(typingctx, x):
 
 
 @intrinsic
-def roundeven(typingctx, x):
-    """Nearest integer, as a float; adding a magic constant instead breaks under `reassoc`."""
+def add_as_is(typingctx, a, b):
+    """a + b, the rounding included: without the fast-math flags of whoever calls."""
 
     def codegen(context, builder, signature, args):
-        return call_llvm(builder, "llvm.roundeven", args)
+        return builder.fadd(*args)
 
-    return x(x), codegen
+    return a(a, a), codegen
 
 
 @intrinsic
@@ -195,64 +195,43 @@ def make_polynomial(name, module, single=None, double=None):
 
 
 def float_layout(kind):
-    """(integer type, mantissa bits, exponent bias) of an LLVM float type."""
-    return (I32, 23, 127) if kind == F32 else (I64, 52, 1023)
+    """(integer type, mantissa bits) of an LLVM float type."""
+    return (I32, 23) if kind == F32 else (I64, 52)
 
 
-def with_exponent(builder, n, bias):
-    """Bits whose lowest are n + `bias`, for an integral float n; shifted up, an exponent."""
-    _, mantissa, _ = float_layout(n.type)
-    shifted = builder.fadd(n, ir.Constant(n.type, 1.5 * 2.0**mantissa + bias))
-    return builder.bitcast(shifted, float_layout(n.type)[0])
-
-
-def from_exponent(builder, bits, kind):
+@intrinsic
+def power_of_two(typingctx, x):
     """The power of two whose biased exponent stands in the lowest bits; the others fall off."""
-    integer, mantissa, _ = float_layout(kind)
-    return builder.bitcast(builder.shl(bits, ir.Constant(integer, mantissa)), kind)
+
+    def codegen(context, builder, signature, args):
+        return _from_exponent(builder, *_bits(builder, args[0]), args[0].type)
+
+    return x(x), codegen
 
 
 @intrinsic
-def pow2(typingctx, n):
-    """2^n for an integral float n in the normal range; 0 at one below it."""
+def two_powers_of_two(typingctx, x):
+    """Two of them, of about one size, whose exponents add up to what stands in the lowest bits."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
-        return from_exponent(builder, with_exponent(builder, args[0], float_layout(kind)[2]), kind)
-
-    return n(n), codegen
-
-
-#: What `pow2_lifted` lifts by, so that no result of an exponential leaves the normal range.
-LIFT = 64
-
-
-@intrinsic
-def pow2_lifted(typingctx, n):
-    """2^(n + LIFT) for an integral float n."""
-
-    def codegen(context, builder, signature, args):
-        kind = args[0].type
-        bits = with_exponent(builder, args[0], float_layout(kind)[2] + LIFT)
-        return from_exponent(builder, bits, kind)
-
-    return n(n), codegen
-
-
-@intrinsic
-def pow2_in_two(typingctx, n):
-    """Two powers of two whose product is 2^n, for n in twice the normal range."""
-
-    def codegen(context, builder, signature, args):
-        kind = args[0].type
-        integer, _, bias = float_layout(kind)
-        bits = with_exponent(builder, args[0], 2 * bias)
+        bits, integer = _bits(builder, args[0])
         half = builder.lshr(bits, ir.Constant(integer, 1))
         parts = [half, builder.sub(bits, half)]
-        pair = [from_exponent(builder, part, kind) for part in parts]
+        pair = [_from_exponent(builder, part, integer, kind) for part in parts]
         return context.make_tuple(builder, signature.return_type, pair)
 
-    return types.UniTuple(n, 2)(n), codegen
+    return types.UniTuple(x, 2)(x), codegen
+
+
+def _bits(builder, x):
+    integer, *_ = float_layout(x.type)
+    return builder.bitcast(x, integer), integer
+
+
+def _from_exponent(builder, bits, integer, kind):
+    _, mantissa = float_layout(kind)
+    return builder.bitcast(builder.shl(bits, ir.Constant(integer, mantissa)), kind)
 
 
 def make_split_exponent(name, module, single=0, double=0):
@@ -267,7 +246,7 @@ def make_split_exponent(name, module, single=0, double=0):
         def codegen(context, builder, signature, args):
             kind = args[0].type
             is_single = kind == F32
-            integer, mantissa, _ = float_layout(kind)
+            integer, mantissa = float_layout(kind)
             root_half = 0x3F3504F3 if is_single else 0x3FE6A09E << 32
             lifted = (single if is_single else double) << mantissa
             bits = builder.bitcast(args[0], integer)

@@ -14,7 +14,7 @@ from numba.extending import overload
 
 from fastloss import elementary
 from fastloss.cpu.ir import (
-    LIFT,
+    add_as_is,
     at_least,
     at_most,
     choose,
@@ -23,11 +23,9 @@ from fastloss.cpu.ir import (
     make_split_exponent,
     muladd,
     pick,
-    pow2,
-    pow2_in_two,
-    pow2_lifted,
+    power_of_two,
     root,
-    roundeven,
+    two_powers_of_two,
 )
 from fastloss.cpu.ir import cast_like as real
 from fastloss.elementary import inline
@@ -70,13 +68,25 @@ LOG2_E = 1.4426950408889634
 LN2_HI_32, LN2_LO_32 = 0.693359375, -2.12194440e-4
 LN2_HI_64, LN2_LO_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
+# Added to a number that is small beside it, this rounds it to an integer, which then stands in the
+# lowest bits of the sum, together with the bias of an exponent.
+SHIFT_32, SHIFT_64 = 1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023
+BIAS_32, BIAS_64 = 127.0, 1023.0
+
 
 @inline
-def reduce_exp(x):
-    """(n, r) with x = n ln(2) + r and |r| <= ln(2) / 2."""
-    n = roundeven(x * real(LOG2_E, x))
+def reduce_exp(x, shift):
+    """(n + shift, r) with x = n ln(2) + r and |r| <= ln(2) / 2."""
+    shifted = muladd(x, real(LOG2_E, x), shift)
+    n = add_as_is(shifted, -shift)
     r = muladd(n, pick(-LN2_HI_32, -LN2_HI_64, x), x)
-    return n, muladd(n, pick(-LN2_LO_32, -LN2_LO_64, x), r)
+    return shifted, muladd(n, pick(-LN2_LO_32, -LN2_LO_64, x), r)
+
+
+@inline
+def pow2(n):
+    """2^n for an integral n in the normal range; 0 at one below it."""
+    return power_of_two(add_as_is(n, pick(SHIFT_32, SHIFT_64, n)))
 
 
 # (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2.
@@ -109,32 +119,37 @@ exp_reduced = make_polynomial("exp_reduced", __name__, (*EXP_Q_32, 1.0, 1.0), (*
 def exp(x):
     # The bounds are where the result rounds to inf and to 0.
     x = at_least(at_most(x, pick(89.0, 710.0, x)), pick(-104.0, -746.0, x))
-    n, r = reduce_exp(x)
     # In two steps: 2^n alone leaves the normal range before the product does.
-    first, second = pow2_in_two(n)
+    shifted, r = reduce_exp(x, pick(SHIFT_32 + BIAS_32, SHIFT_64 + BIAS_64, x))
+    first, second = two_powers_of_two(shifted)
     return exp_reduced(r) * first * second
+
+
+# So that no factor of an exponential leaves the normal range.
+LIFT = 64.0
 
 
 @on_cpu(elementary.decay)
 def decay(x):
-    n, r = reduce_exp(-at_most(abs(x), pick(104.0, 746.0, x)))
+    lifted = pick(SHIFT_32 + LIFT, SHIFT_64 + LIFT, x)
+    shifted, r = reduce_exp(-at_most(abs(x), pick(104.0, 746.0, x)), lifted)
     # The second factor rounds what becomes subnormal.
-    return exp_reduced(r) * pow2_lifted(n) * real(2.0**-LIFT, x)
+    return exp_reduced(r) * power_of_two(shifted) * real(2.0**-LIFT, x)
 
 
 @on_cpu(elementary.exp_normal)
 def exp_normal(x):
     # n = -127 (-1023) is the one where pow2 is 0; n = 128 would be infinite.
     x = at_least(at_most(x, pick(88.0, 709.0, x)), pick(-88.029691931113, -709.09, x))
-    n, r = reduce_exp(x)
-    return exp_reduced(r) * pow2(n)
+    shifted, r = reduce_exp(x, pick(SHIFT_32, SHIFT_64, x))
+    return exp_reduced(r) * power_of_two(shifted)
 
 
 @inline
 def expm1_below(x, low):
     """e^x - 1 up to where 2^n leaves the normal range; below `low` it rounds to -1."""
-    n, r = reduce_exp(at_least(x, low))
-    scale = pow2(n)
+    shifted, r = reduce_exp(at_least(x, low), pick(SHIFT_32, SHIFT_64, x))
+    scale = power_of_two(shifted)
     return muladd(scale, muladd(exp_q(r) * r, r, r), scale - real(1.0, x))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastloss.checks import number
 from fastloss.elementary import (
+    choose,
     clamped_log1m_unit,
     clamped_log_unit,
     const,
@@ -17,8 +18,6 @@ from fastloss.elementary import (
     log1p_unit,
     maximum,
     sigmoid,
-    sigmoids,
-    softplus,
 )
 from fastloss.loss import register
 from fastloss.losses.describe import CALL, ERRORS
@@ -131,21 +130,45 @@ def smoothed(t, label_smoothing):
 
 
 @inline
-def logistic_value(z, positive, negative):
-    """The cross-entropy of a logit with these masses on 1 and on 0."""
-    return positive * softplus(-z) + negative * softplus(z)
+def sides(z, positive, negative):
+    """Of the masses on 1 and on 0 the one that the logit speaks against, and the other one."""
+    below = z < const(0.0, z)
+    return choose(below, positive, negative), choose(below, negative, positive)
+
+
+@inline
+def logistic_value(z, positive, negative, mass):
+    """The cross-entropy of a logit with these masses on 1 and on 0, which sum up to `mass`."""
+    wrong, _ = sides(z, positive, negative)
+    return wrong * abs(z) + mass * log1p_unit(decay(z))
 
 
 @inline
 def logistic_grad(z, positive, negative):
-    # Each term has the tail that is small: 1 - sigmoid(z) would cancel.
-    rise, fall = sigmoids(z)
-    return negative * rise - positive * fall
+    # negative * sigmoid(z) - positive * sigmoid(-z), where 1 - sigmoid would cancel.
+    wrong, right = sides(z, positive, negative)
+    pull = (wrong - right * decay(z)) * larger_sigmoid(z)
+    return choose(z < const(0.0, z), -pull, pull)
+
+
+@inline
+def spread(z):
+    """sigmoid(z) sigmoid(-z)."""
+    large = larger_sigmoid(z)
+    return decay(z) * large * large
+
+
+@inline
+def larger_sigmoid(z):
+    """sigmoid(abs(z))."""
+    one = const(1.0, z)
+    return divide(one, one + decay(z))
 
 
 def bce_logits_value(z, t, pos_weight=1.0, label_smoothing=0.0):
     y = smoothed(t, label_smoothing)
-    return logistic_value(z, pos_weight * y, const(1.0, z) - y)
+    positive, negative = pos_weight * y, const(1.0, z) - y
+    return logistic_value(z, positive, negative, positive + negative)
 
 
 def bce_logits_grad(z, t, pos_weight=1.0, label_smoothing=0.0):
@@ -156,7 +179,7 @@ def bce_logits_grad(z, t, pos_weight=1.0, label_smoothing=0.0):
 def bce_logits_hess(z, t, pos_weight=1.0, label_smoothing=0.0):
     y = smoothed(t, label_smoothing)
     mass = pos_weight * y + (const(1.0, z) - y)
-    return mass * sigmoid(z) * sigmoid(-z)
+    return mass * spread(z)
 
 
 binary_cross_entropy_with_logits = register(
@@ -213,8 +236,8 @@ binary_cross_entropy_with_logits = register(
 @inline
 def miss_parts(z, t):
     """e^-|z|, the mass of the larger sigmoid in q, and q (1 + e^-|z|)."""
-    e, one = decay(z), const(1.0, z)
-    outer, inner = (one - t, t) if z >= const(0.0, z) else (t, one - t)
+    e = decay(z)
+    outer, inner = sides(z, t, const(1.0, z) - t)
     return e, outer, outer + inner * e
 
 
@@ -236,17 +259,25 @@ def miss_slope(z, t):
 
 
 @inline
+def surprise_of(z, t):
+    """The cross-entropy without weights: -log(1 - q) for the labels 0 and 1."""
+    one = const(1.0, z)
+    return logistic_value(z, t, one - t, one)
+
+
+@inline
 def focal_weight(z, t, alpha):
     one = const(1.0, z)
-    balance = alpha * t + (one - alpha) * (one - t)
-    return one if alpha < const(0.0, alpha) else balance
+    balanced = alpha >= const(0.0, alpha)
+    positive, negative = choose(balanced, alpha, one), choose(balanced, one - alpha, one)
+    return positive * t + negative * (one - t)
 
 
 @inline
 def miss(z, t):
     """q itself."""
-    rise, fall = sigmoids(z)
-    return (const(1.0, z) - t) * rise + t * fall
+    _, _, total = miss_parts(z, t)
+    return total * larger_sigmoid(z)
 
 
 @inline
@@ -262,19 +293,18 @@ def focal_power(z, t, gamma):
 def focal_bend(z, t, gamma):
     """q^(gamma - 1) sigmoid(z) sigmoid(-z): the power's slope, without gamma and its sign."""
     if gamma == const(2.0, gamma):  # without the division, the one of the sigmoids is all
-        rise, fall = sigmoids(z)
-        return miss(z, t) * (rise * fall)
+        return miss(z, t) * spread(z)
     return scaled(focal_power(z, t, gamma), miss_slope(z, t))
 
 
 def focal_value(z, t, alpha=0.25, gamma=2.0):
-    surprise = logistic_value(z, t, const(1.0, z) - t)
+    surprise = surprise_of(z, t)
     return focal_weight(z, t, alpha) * scaled(focal_power(z, t, gamma), surprise)
 
 
 def focal_grad(z, t, alpha=0.25, gamma=2.0):
     one, two = const(1.0, z), const(2.0, z)
-    surprise = logistic_value(z, t, one - t)
+    surprise = surprise_of(z, t)
     slope = focal_power(z, t, gamma) * logistic_grad(z, t, one - t)
     bend = gamma * (one - two * t) * focal_bend(z, t, gamma)
     return focal_weight(z, t, alpha) * (slope + scaled(bend, surprise))
@@ -282,10 +312,10 @@ def focal_grad(z, t, alpha=0.25, gamma=2.0):
 
 def focal_hess(z, t, alpha=0.25, gamma=2.0):
     one, two = const(1.0, z), const(2.0, z)
-    surprise = logistic_value(z, t, one - t)
+    surprise = surprise_of(z, t)
     rise = (one - two * t) * miss_slope(z, t)
     bend = rise * (sigmoid(-z) - sigmoid(z)) - rise * rise
-    curve = sigmoid(z) * sigmoid(-z) + two * gamma * rise * logistic_grad(z, t, one - t)
+    curve = spread(z) + two * gamma * rise * logistic_grad(z, t, one - t)
     curve += scaled(gamma * (gamma * rise * rise + bend), surprise)
     return focal_weight(z, t, alpha) * scaled(focal_power(z, t, gamma), curve)
 
@@ -345,19 +375,17 @@ focal = register(
 
 
 def poly_value(z, t, epsilon=2.0):
-    return logistic_value(z, t, const(1.0, z) - t) + epsilon * miss(z, t)
+    return surprise_of(z, t) + epsilon * miss(z, t)
 
 
 def poly_grad(z, t, epsilon=2.0):
     one = const(1.0, z)
-    spread = sigmoid(z) * sigmoid(-z)
-    return logistic_grad(z, t, one - t) + epsilon * (one - const(2.0, z) * t) * spread
+    return logistic_grad(z, t, one - t) + epsilon * (one - const(2.0, z) * t) * spread(z)
 
 
 def poly_hess(z, t, epsilon=2.0):
-    spread = sigmoid(z) * sigmoid(-z)
     tilt = epsilon * (const(1.0, z) - const(2.0, z) * t) * (sigmoid(-z) - sigmoid(z))
-    return spread + tilt * spread
+    return spread(z) + tilt * spread(z)
 
 
 poly = register(

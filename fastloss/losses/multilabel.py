@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastloss.elementary import const, divide, sigmoid
 from fastloss.loss import Loss, register
-from fastloss.losses.binary import logistic_grad, logistic_value
+from fastloss.losses.binary import logistic_grad, surprise_of
 from fastloss.losses.classification import AXIS, SCORES_DOC
 from fastloss.losses.describe import CLASS_ERRORS
 from fastloss.spec import Reduction, Round, RowSpec
@@ -13,7 +13,7 @@ __all__ = ["multilabel_soft_margin"]
 
 
 def logistic_term(z, t, c, row):
-    return logistic_value(z, t, const(1.0, z) - t)
+    return surprise_of(z, t)
 
 
 def multilabel_value(row):

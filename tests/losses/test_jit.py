@@ -125,6 +125,26 @@ def test_inside_a_parallel_loop():
     np.testing.assert_allclose(in_parallel(x), expected, rtol=1e-14)
 
 
+@njit(fastmath=True)
+def with_fast_math(x):
+    """The exponentials of three functions, in code that may round as it likes."""
+    out = np.empty((3, x.size), x.dtype)
+    for i in range(x.size):
+        out[0, i] = fj.exp(x[i])
+        out[1, i] = fj.expm1(x[i])
+        out[2, i] = fj.softplus(x[i])
+    return out
+
+
+@each("dtype", [FLOAT64, FLOAT32])
+def test_in_code_with_fast_math(dtype):
+    """Whose flags must not take the rounding out of the functions."""
+    x = np.linspace(-5, 5, 101).astype(dtype)
+    exact = x.astype(np.float64)
+    expected = np.stack([np.exp(exact), np.expm1(exact), np.logaddexp(0, exact)])
+    assert_close(with_fast_math(x), expected, abs(expected), dtype, ulps=2)
+
+
 @each("before", ["", "fl.mse(np.ones(1), np.ones(1))"])
 def test_imported_by_what_is_compiled(before):
     """`fl.jit` needs no import of its own, and Numba is the first to ask for it."""
