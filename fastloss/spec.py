@@ -51,7 +51,8 @@ class Domain:
 
     ``valid(prediction, target, tolerance)`` is a formula like any other, compiled into the
     kernel; `expected` completes the error's sentence. The tolerance is a few times the eps
-    of the predictions' dtype. `signs`: of targets it accepts -1 and +1 alone.
+    of the predictions' dtype. `signs`: the targets it accepts are -1 and +1, no others; kernels may
+    keep them as bits.
     """
 
     valid: Formula
