@@ -70,8 +70,8 @@ LN2_HI_64, LN2_LO_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 # Added to a number that is small beside it, this rounds it to an integer, which then stands in the
 # lowest bits of the sum, together with the bias of an exponent.
-SHIFT_32, SHIFT_64 = 1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023
 BIAS_32, BIAS_64 = 127.0, 1023.0
+SHIFT_32, SHIFT_64 = 1.5 * 2.0**23 + BIAS_32, 1.5 * 2.0**52 + BIAS_64
 
 
 @inline

@@ -19,9 +19,15 @@ GROUP = 16
 
 
 @jitable
+def groups_of(count):
+    """How many groups the signs of `count` targets take."""
+    return (count + GROUP - 1) // GROUP
+
+
+@jitable
 def kept_bytes(count):
-    """The bytes that the signs of `count` targets take, in whole groups."""
-    return (count + GROUP - 1) // GROUP * (GROUP // 8)
+    """The bytes that the signs of `count` targets take."""
+    return groups_of(count) * (GROUP // 8)
 
 
 def _lanes(builder, address, group, item):
@@ -71,13 +77,13 @@ def keep_signs(line, n, kept, buffer, bits):
     """Keep the signs of the `n` numbers of a line, whose buffer is whole groups long."""
     if n % GROUP != 0:
         line = apart(line, n, buffer, bits)
-    for group in range((n + GROUP - 1) // GROUP):
+    for group in range(groups_of(n)):
         gather_signs(line, group, bits, kept)
 
 
 @jitable
 def kept_signs(kept, n, buffer, like):
     """Fill a buffer, whole groups long, with `n` numbers whose signs were kept; return it."""
-    for group in range((n + GROUP - 1) // GROUP):
+    for group in range(groups_of(n)):
         scatter_signs(kept, group, buffer, like)
     return buffer
