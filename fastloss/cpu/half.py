@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastloss.cpu.ir import F16, F32, I16, I32
+from fastloss.cpu.ir import F16, F32, I16, I32, target_of
 
 
 def has_float16(context):
-    """Whether the target has instructions that convert float16; it need not be this CPU.
-
-    Numba's cache tells targets apart by the same tuple.
-    """
-    triple, _, features = context.codegen().magic_tuple()
-    return triple.startswith(("aarch64", "arm64")) or "+f16c" in features.split(",")
+    """Whether the target has instructions that convert float16."""
+    triple, features = target_of(context)
+    return triple.startswith(("aarch64", "arm64")) or "+f16c" in features
 
 
 def decode_bfloat16(context, builder, raw):

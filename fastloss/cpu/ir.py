@@ -28,6 +28,15 @@ def call_llvm(builder, name, args, fastmath=()):
     return builder.call(function, args, fastmath=fastmath)
 
 
+def target_of(context):
+    """(triple, features) of what Numba compiles for, which need not be this CPU.
+
+    Numba's cache tells targets apart by the same.
+    """
+    triple, _, features = context.codegen().magic_tuple()
+    return triple, features.split(",")
+
+
 # --- arithmetic -------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from fastloss.cpu.ir import (
     release,
     running_sum,
 )
+from fastloss.cpu.loop import for_each
 from fastloss.cpu.memory import STORAGE, load_float64, load_int64, peek_int64, poke_int64
 from fastloss.cpu.signs import keep_signs, kept_bytes, kept_signs
 from fastloss.cpu.transfers import BITS, apart, deliver, fetch, place
@@ -36,8 +37,8 @@ from fastloss.labels import label_of
 from fastloss.spec import Domain, Formula, PointwiseSpec, everything
 from fastloss.variant import PointwiseVariant
 
-TILE = 512
-CHUNK = 32 * TILE
+TILE = 1024
+CHUNK = 16 * TILE
 
 #: The buffer of one operand's tile, in bytes.
 LINE = 8 * TILE
@@ -171,7 +172,7 @@ def compute_kernel(spec: PointwiseSpec, variant: PointwiseVariant) -> Kernel:
     formulas = (spec.value, spec.grad, spec.hess, valid)
     digest = fingerprint(*formulas)
     label = label_of(spec.name, *formulas, variant)
-    return Kernel(functools.partial(_make_compute, spec, variant), label, digest)
+    return Kernel(functools.partial(_make_compute, spec, variant, digest == ""), label, digest)
 
 
 def _place(is_array: bool, constant: float | None) -> int:
@@ -181,13 +182,13 @@ def _place(is_array: bool, constant: float | None) -> int:
     return IN_ARRAY if is_array else IN_RECORD
 
 
-def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..., Any]:
+def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> Callable[..., Any]:
     value, grad = inline(spec.value), inline(spec.grad)
     hess = inline(spec.hess or spec.grad)
     p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
     real = real_dtype(variant.predictions).type
     t_size, load_t, *_ = STORAGE[real.__name__ if variant.signs else variant.targets]
-    real_size, load_real, store_real, peek_real, poke_real = STORAGE[real.__name__]
+    real_size, load_real, store_real, peek_real, _ = STORAGE[real.__name__]
     n_options = len(spec.options)
     where = tuple(map(_place, variant.array_options, variant.constants))
     addresses_of = (IN_RECORD,) * n_options
@@ -197,42 +198,51 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant) -> Callable[..
     valid = spec.domain.valid if spec.domain else None
     first_invalid = _make_search(valid, variant.predictions, variant.targets)
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
+    REDUCED = LOSS and not PER_ELEMENT
+    # LLVM would report a loop of somebody's formulas that it cannot make vectors of as told.
+    SUMMED = REDUCED and own
+
+    @inline
+    def element(i, p, t, w, u, values, lines, scale, loss, g, h):
+        """Compute an element of rows; return its loss where that is SUMMED."""
+        prediction = real(load_p(p, i))
+        target = real(load_t(t, i))
+        options = mix_tuple(values, lines, i, where)
+        weight, factor = real(1), scale
+        if WEIGHTED:
+            weight = load_real(w, i)
+            factor = scale * weight * load_real(u, i)
+        if LOSS:
+            v = real(value(prediction, target, *options))
+            if WEIGHTED:
+                v = v * weight if weight != real(0) else real(0)
+            if not SUMMED:
+                store_real(loss, i, v)
+        if GRAD:
+            d = factor * real(grad(prediction, target, *options))
+            if WEIGHTED:
+                d = d if weight != real(0) else real(0)
+            store_p(g, i, d)
+        if HESS:
+            d = factor * real(hess(prediction, target, *options))
+            if WEIGHTED:
+                d = d if weight != real(0) else real(0)
+            store_p(h, i, d)
+        if SUMMED:
+            return v
+
+    @inline
+    def kept(i, loss):
+        return peek_real(loss, i)
 
     @jitable
     def tile(n, p, t, w, u, values, lines, scale, loss, g, h):
         """Compute `n` elements that lie in rows; return the sum of their losses."""
-        total = 0.0
-        for i in range(n):
-            prediction = real(load_p(p, i))
-            target = real(load_t(t, i))
-            options = mix_tuple(values, lines, i, where)
-            weight, factor = real(1), scale
-            if WEIGHTED:
-                weight = load_real(w, i)
-                factor = scale * weight * load_real(u, i)
-            if LOSS:
-                v = real(value(prediction, target, *options))
-                if WEIGHTED:
-                    v = v * weight if weight != real(0) else real(0)
-                if PER_ELEMENT:
-                    store_real(loss, i, v)
-                else:
-                    poke_real(loss, i, v)
-            if GRAD:
-                d = factor * real(grad(prediction, target, *options))
-                if WEIGHTED:
-                    d = d if weight != real(0) else real(0)
-                store_p(g, i, d)
-            if HESS:
-                d = factor * real(hess(prediction, target, *options))
-                if WEIGHTED:
-                    d = d if weight != real(0) else real(0)
-                store_p(h, i, d)
-        if LOSS and not PER_ELEMENT:
-            # In a loop of its own: with the conversion to float64, long formulas stay scalar.
-            for i in range(n):
-                total = running_sum(total, np.float64(peek_real(loss, i)))
-        return total
+        rows = p, t, w, u, values, lines, scale, loss, g, h
+        if SUMMED:
+            return for_each(n, element, rows)
+        for_each(n, element, rows)
+        return for_each(n, kept, (loss,)) if REDUCED else 0.0
 
     def compute(record, chunk, slot):
         call = read_call(record)

@@ -1,0 +1,82 @@
+"""A loop over elements in which LLVM is told what vectors to make.
+
+By itself it goes by the widest number in the loop. A sum in float64 of losses in float32 would
+halve the vectors of everything, and to keep the losses for a loop of their own costs a store each,
+while the memory rests.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+
+from fastloss.cpu.intrinsic import intrinsic
+from fastloss.cpu.ir import F64, I32, I64, target_of
+
+#: Vectors computed side by side: what depends on one another in a formula is a long chain.
+INTERLEAVED = 2
+
+
+def vector_bits(context):
+    """The bits of the widest vector register that Numba compiles for."""
+    _, features = target_of(context)
+    if "+avx512f" in features:
+        return 512
+    return 256 if "+avx" in features else 128
+
+
+def hint(module, **hints):
+    """The metadata that makes these hints the loop's whose last branch has it.
+
+    Hints, not `vectorize.enable`: of a loop that cannot be vectorised LLVM would then complain.
+    """
+    entries = [
+        module.add_metadata([ir.MetaDataString(module, f"llvm.loop.{name}"), I32(value)])
+        for name, value in ((name.replace("_", "."), value) for name, value in hints.items())
+    ]
+    node = module.add_metadata(entries)
+    node.operands = node, *entries  # LLVM knows a loop's metadata by this
+    return node
+
+
+@intrinsic
+def for_each(typingctx, n, body, args):
+    """Call body(i, *args) for the i in range(n); return the sum of what it returns, in float64.
+
+    A body that returns nothing makes a loop without a sum.
+    """
+    inner = body.get_call_type(typingctx, (types.int64, *args.types), {})
+    summed = inner.return_type != types.none
+    result = types.float64 if summed else types.none
+
+    def codegen(context, builder, signature, values):
+        n, _, packed = values
+        call = context.get_function(body, inner)
+        given = [builder.extract_value(packed, k) for k in range(len(args.types))]
+        before = builder.block
+        head, turn, after = map(builder.append_basic_block, ("head", "turn", "after"))
+        builder.branch(head)
+
+        builder.position_at_end(head)
+        i, total = builder.phi(I64), builder.phi(F64)
+        i.add_incoming(I64(0), before)
+        total.add_incoming(ir.Constant(F64, 0.0), before)
+        builder.cbranch(builder.icmp_signed("<", i, n), turn, after)
+
+        builder.position_at_end(turn)
+        returned = call(builder, [i, *given])
+        hints = {"interleave_count": INTERLEAVED}
+        sum_so_far = total
+        if summed:
+            value = context.cast(builder, returned, inner.return_type, types.float64)
+            sum_so_far = builder.fadd(total, value, flags=("reassoc",))
+            size = context.get_abi_sizeof(context.get_value_type(inner.return_type))
+            hints["vectorize_width"] = vector_bits(context) // (8 * size)
+        i.add_incoming(builder.add(i, I64(1), flags=("nsw",)), builder.block)
+        total.add_incoming(sum_so_far, builder.block)
+        builder.branch(head).set_metadata("llvm.loop", hint(builder.module, **hints))
+
+        builder.position_at_end(after)
+        return total if summed else context.get_dummy_value()
+
+    return result(types.int64, body, args), codegen
