@@ -13,6 +13,9 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from numba import cfunc
+
+from fastloss.cpu import compile as compilation
 
 FLOAT64, FLOAT32, FLOAT16 = (np.dtype(d) for d in (np.float64, np.float32, np.float16))
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -147,6 +150,12 @@ LAYOUTS = {
     f.__name__: f for f in (fortran, reversed_strides, strided, read_only, misaligned, swapped_axes)
 }
 WRITABLE_LAYOUTS = {name: f for name, f in LAYOUTS.items() if f is not read_only}
+
+
+def compiled_anew(kernel):
+    """A kernel as Numba compiles it now: of what comes from its cache it shows nothing."""
+    compilation.vector_math()
+    return cfunc(compilation._SIGNATURE, **compilation.OPTIONS)(kernel.make())
 
 
 def run_python(

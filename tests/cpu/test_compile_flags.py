@@ -6,7 +6,6 @@ threads, a missing cache costs every process its seconds.
 
 import numpy as np
 import pytest
-from numba import cfunc
 from numba.core.caching import FunctionCache
 
 import fastloss as fl
@@ -16,7 +15,7 @@ from fastloss.cpu.pointwise import compute_kernel, prepare_kernel
 from fastloss.labels import source_digest
 from fastloss.variant import Outputs, PointwiseVariant
 from tests.catalogue import CORE_PLAIN
-from tests.helpers import FLOAT32
+from tests.helpers import FLOAT32, compiled_anew
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +81,14 @@ def test_every_kernel_has_a_name_of_its_own(kernels):
 def test_no_kernel_is_compiled_to_ignore_nan_or_inf(kernels):
     """What LLVM sees: an intrinsic could carry flags that the options above do not show.
 
-    One kernel of each family, compiled anew: Numba shows nothing of what comes from its cache.
+    One kernel of each family.
     """
     families = {}
     for kernel in compilation.KERNELS:
         families[getattr(kernel.make, "func", kernel.make).__module__] = kernel
     assert len(families) >= 3
     for kernel in families.values():
-        compiled = cfunc(compilation._SIGNATURE, **compilation.OPTIONS)(kernel.make())
+        compiled = compiled_anew(kernel)
         text = compiled.inspect_llvm()
         assert "fmul" in text or "fadd" in text or "load" in text
         for flag in (" nnan ", " ninf ", " fast "):
@@ -121,6 +120,6 @@ def test_a_constant_option_leaves_nothing_of_the_general_formula(grad):
     texts = {}
     for constants in ((None, None), (None, 2.0)):
         kernel = compute_kernel(spec, variant._replace(constants=constants))
-        compiled = cfunc(compilation._SIGNATURE, **compilation.OPTIONS)(kernel.make())
+        compiled = compiled_anew(kernel)
         texts[constants] = f"0x{coefficient:X}" in compiled.inspect_llvm()
     assert texts == {(None, None): True, (None, 2.0): False}
