@@ -1,7 +1,8 @@
 """The kernels of all element-wise losses: one flat walk over the elements.
 
 Elements are walked in chunks of a fixed size, whatever the number of threads, and each chunk
-in tiles that stay in the first-level cache. The formulas are inlined into the tile's loop.
+in tiles that stay in the first-level cache, unless it can be done in one go. The formulas are
+inlined into the loop.
 """
 
 from __future__ import annotations
@@ -201,6 +202,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
     REDUCED = LOSS and not PER_ELEMENT
     # LLVM would report a loop of somebody's formulas that it cannot make vectors of as told.
     SUMMED = REDUCED and own
+    # Whether nothing but how the arrays lie asks for tiles.
+    WHOLE = not (CHECKED or SIGNS or OPTION_ARRAYS or (REDUCED and not SUMMED))
 
     @inline
     def element(i, p, t, w, u, values, lines, scale, loss, g, h):
@@ -232,7 +235,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
             return v
 
     @inline
-    def kept(i, loss):
+    def loss_at(i, loss):
         return peek_real(loss, i)
 
     @jitable
@@ -242,7 +245,13 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
         if SUMMED:
             return for_each(n, element, rows)
         for_each(n, element, rows)
-        return for_each(n, kept, (loss,)) if REDUCED else 0.0
+        return for_each(n, loss_at, (loss,)) if REDUCED else 0.0
+
+    @inline
+    def in_rows(call):
+        """Whether all arrays lie in memory as their elements are numbered."""
+        layouts = call.p_layout | call.t_layout | call.g_layout | call.h_layout
+        return layouts | call.w_layout | call.u_layout == 0
 
     def compute(record, chunk, slot):
         call = read_call(record)
@@ -252,8 +261,11 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
         addresses = losses + LINE
         values = load_tuple(call.options, where, real(0))
         total, refused = 0.0, ALL_GOOD
-        for start in range(chunk * CHUNK, least(call.n, chunk * CHUNK + CHUNK), TILE):
-            n = least(TILE, call.n - start)
+        step = TILE
+        if WHOLE and in_rows(call) and call.g != call.p and call.h != call.p:
+            step = CHUNK
+        for start in range(chunk * CHUNK, least(call.n, chunk * CHUNK + CHUNK), step):
+            n = least(step, call.n - start)
             if OPTION_ARRAYS:
                 for k in range(n_options):
                     address = load_int64(call.option_lines, 2 * k)

@@ -1,6 +1,7 @@
 """Errors against float64 are no larger than torch's on the same float32 input.
 
-Where torch is as good as exact, one float32 ulp of the largest value is allowed. Beside the
+Where torch is as good as exact, one float32 ulp of the largest value is allowed, and half of one, a
+rounding, everywhere: which of the two had more luck with its sums' order depends on the CPU. Beside the
 largest error, the target's gradient and the others are compared on their own: an error of the
 size of a probability would vanish beside the -1.
 """
@@ -42,10 +43,10 @@ def error(ours, expected):
 
 
 def no_worse(ours, torchs, expected, what):
-    """Our error, torch's, or one float32 ulp of the largest value."""
+    """Our error is torch's, or one float32 ulp of the largest value, or a rounding more."""
     ulp = np.spacing(np.float32(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
     mine, its = error(ours, expected), error(torchs, expected)
-    assert mine <= max(its, ulp), f"{what}: error {mine:.3g}, torch's {its:.3g}, one ulp {ulp:.3g}"
+    assert mine <= max(its, ulp) + ulp / 2, f"{what}: error {mine:.3g}, torch's {its:.3g}, one ulp {ulp:.3g}"
 
 
 def torchs(function, x, y, **options):
@@ -91,7 +92,7 @@ def test_cross_entropy_mean(width, size):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("width", CLASSES)
 def test_cross_entropy_with_smoothing_and_soft_targets(width, size):
-    x, y = logits_of(width, size, 6)
+    x, y = logits_of(width, size)
     expected = classes.cross_entropy(x, y, label_smoothing=0.1)
     ours = fl.cross_entropy.value_and_grad(x, y, reduction="none", label_smoothing=0.1)
     compare_rows(x, y, expected, ours, torchs(functional.cross_entropy, x, y, label_smoothing=0.1))
