@@ -57,9 +57,9 @@ def block(results: Mapping[str, Any], path: Path) -> str:
     machine, versions = results["machine"], results["versions"]
     libraries = ", ".join(f"{name} {versions[name]}" for name in NAMED)
     lines = [
-        f"Measured {results['date']} on {machine['cpu']}, {machine['threads']} threads, with "
-        f"Python {versions['python']}, {libraries}; written by `make report` from "
-        f"[`{folder / path.name}`]({folder / path.name}).",
+        f"Measured {results['date']} on {machine['cpu']} ({machine['vectors']}), "
+        f"{machine['threads']} threads, with Python {versions['python']}, {libraries}; "
+        f"written by `make report` from [`{folder / path.name}`]({folder / path.name}).",
         "",
         *table((*HEAD, *goal_rows(results))),
         "",

@@ -6,6 +6,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import llvmlite.binding
+
 NOT_INSTALLED = "not installed"
 
 
@@ -18,6 +20,13 @@ def cpu_model() -> str:
     except OSError:
         pass  # not Linux
     return platform.processor() or platform.machine()
+
+
+def widest_vectors() -> str:
+    """Return what LLVM calls the CPU's widest vector instructions."""
+    features = llvmlite.binding.get_host_cpu_features()
+    names = "avx512f", "avx2", "avx", "sse2", "sve", "neon"
+    return next((name for name in names if features.get(name)), "scalar")
 
 
 def version(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numba
 
 from fastloss.benchmark import limits
-from fastloss.system import cpu_model, version
+from fastloss.system import cpu_model, version, widest_vectors
 
 LIBRARIES = (
     *("fastloss", "numba", "llvmlite", "numpy", "ml_dtypes"),
@@ -22,9 +22,9 @@ LIBRARIES = (
 
 
 def name() -> str:
-    """Return FASTLOSS_MACHINE, or a name made of the CPU's model and the number of cores."""
+    """Return FASTLOSS_MACHINE, or a name made of the CPU's model, its vectors and the cores."""
     given = os.environ.get("FASTLOSS_MACHINE")
-    return slug(given or f"{cpu_model()} {os.cpu_count()} cores")
+    return slug(given or f"{cpu_model()} {widest_vectors()} {os.cpu_count()} cores")
 
 
 def slug(text: str) -> str:
@@ -85,6 +85,7 @@ def describe() -> dict[str, Any]:
         "machine": {
             "name": name(),
             "cpu": cpu_model(),
+            "vectors": widest_vectors(),
             "cores": os.cpu_count(),
             "threads": limits.threads(),
             "threading layer": numba.threading_layer(),

@@ -34,7 +34,7 @@ RESULTS = {
         "optax (4, 5)": {"us": {"fastloss.jax": 2000.0, "optax": 9000.0}},
     },
     "frameworks memory": {"fastloss.torch (4, 5)": {"MB": 12.4}, "torch (4, 5)": {"MB": 36.0}},
-    "machine": {"cpu": "Some CPU", "threads": 2},
+    "machine": {"cpu": "Some CPU", "vectors": "avx2", "threads": 2},
     "date": "2026-01-02",
     "versions": dict.fromkeys(("python", *report.NAMED), "1.2.3"),
 }  # fmt: skip
@@ -106,12 +106,12 @@ def test_no_figure_in_the_readme_is_typed_by_hand():
 
 
 def test_committed_results_name_no_host(monkeypatch):
-    """A results file is called by its CPU and cores, or by what FASTLOSS_MACHINE says."""
+    """A results file is called by its CPU, vectors and cores, or by what FASTLOSS_MACHINE says."""
     import platform
     import socket
 
     monkeypatch.delenv("FASTLOSS_MACHINE", raising=False)
-    assert re.fullmatch(r"[a-z0-9-]+-\d+-cores", machine.name())
+    assert re.fullmatch(r"[a-z0-9-]+-(avx512f|avx2|avx|sse2|sve|neon)-\d+-cores", machine.name())
     monkeypatch.setattr(platform, "node", lambda: "the-host")
     monkeypatch.setattr(socket, "gethostname", lambda: "the-host")
     assert "the-host" not in str(machine.describe())

@@ -1,9 +1,9 @@
 """Errors against float64 are no larger than torch's on the same float32 input.
 
-Where torch is as good as exact, one float32 ulp of the largest value is allowed, and half of one, a
-rounding, everywhere: which of the two had more luck with its sums' order depends on the CPU. Beside the
-largest error, the target's gradient and the others are compared on their own: an error of the
-size of a probability would vanish beside the -1.
+Where torch is as good as exact, one float32 ulp of the largest value is allowed, and half of one,
+a rounding, everywhere: which of the two is luckier with the order of its sums depends on the CPU.
+Beside the largest error, the target's gradient and the others are compared on their own: an error
+of the size of a probability would vanish beside the -1.
 """
 
 import numpy as np
@@ -46,7 +46,9 @@ def no_worse(ours, torchs, expected, what):
     """Our error is torch's, or one float32 ulp of the largest value, or a rounding more."""
     ulp = np.spacing(np.float32(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
     mine, its = error(ours, expected), error(torchs, expected)
-    assert mine <= max(its, ulp) + ulp / 2, f"{what}: error {mine:.3g}, torch's {its:.3g}, one ulp {ulp:.3g}"
+    assert mine <= max(its, ulp) + ulp / 2, (
+        f"{what}: error {mine:.3g}, torch's {its:.3g}, one ulp {ulp:.3g}"
+    )
 
 
 def torchs(function, x, y, **options):
