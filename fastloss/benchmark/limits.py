@@ -13,6 +13,8 @@ from numba import get_num_threads, njit, prange
 from numba.core import types
 from numba.extending import intrinsic
 
+from fastloss.cpu.threads import start_threads
+
 #: Integers that a thread takes at a time: 256 KiB.
 CHUNK = 32768
 
@@ -22,7 +24,7 @@ LANES = 8
 
 def threads() -> int:
     """Return how many threads the limits and fastloss use; the peers are given as many."""
-    return int(get_num_threads())
+    return start_threads()
 
 
 def as_words(array: Any) -> Any:

@@ -12,6 +12,7 @@ import numba
 
 import fastloss
 from fastloss.cpu.compile import cache_directory
+from fastloss.cpu.threads import start_threads
 from fastloss.system import NOT_INSTALLED, cpu_model, version
 
 LIBRARIES = ("numba", "llvmlite", "numpy")
@@ -41,7 +42,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "cpu for llvm", llvmlite.binding.get_host_cpu_name()
     yield "cpu features", _cpu_features()
     yield "cores", str(os.cpu_count())
-    yield "numba threads", f"{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}"
+    yield "numba threads", f"{start_threads()} of {numba.config.NUMBA_NUM_THREADS}"
     yield "threading layer", _threading_layer()
     yield "settings", _settings()
     yield "cuda", _cuda_devices()
@@ -57,7 +58,7 @@ def _cpu_features() -> str:
 def _threading_layer() -> str:
     """Return the layer that Numba chooses."""
     try:
-        numba.get_num_threads()  # starts Numba's threads, as the first kernel would
+        start_threads()  # as the first kernel would
         return str(numba.threading_layer())
     except ValueError as error:
         return f"none: {error}"

@@ -7,10 +7,13 @@ so falling back to the serial one costs time and nothing else.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
@@ -19,6 +22,37 @@ from numba.np.ufunc import parallel
 
 from fastloss.cpu.compile import compile_driver
 from fastloss.cpu.driver import make_drive
+
+
+def _openmp() -> Any:
+    """Return the OpenMP library that Numba's layer calls; None if there is none to be asked."""
+    try:
+        from numba.np.ufunc import omppool  # type: ignore[attr-defined]
+    except ImportError:
+        return None
+    # One that the whole process sees, as PyTorch's, comes before the layer's own.
+    names = () if sys.platform == "win32" else (None, omppool.__file__)
+    libraries = (ctypes.CDLL(name) for name in names)
+    return next((found for found in libraries if hasattr(found, "omp_get_max_threads")), None)
+
+
+@contextlib.contextmanager
+def _openmp_as_it_was() -> Iterator[None]:
+    """Keep OpenMP's number of threads: Numba sets it as it starts, and PyTorch's is the same."""
+    openmp = _openmp()
+    before = openmp.omp_get_max_threads() if openmp else 0
+    try:
+        yield
+    finally:
+        if openmp:
+            openmp.omp_set_num_threads(before)
+
+
+def start_threads() -> int:
+    """Start Numba's threads, unless they run; return how many the caller may use."""
+    # No child is forked meanwhile.
+    with global_compiler_lock, _openmp_as_it_was():
+        return int(numba.get_num_threads())
 
 
 class _Process:
@@ -49,8 +83,7 @@ class _Process:
                 usable = inherited in ("tbb", "workqueue") and not self.interrupted
                 self._layer = inherited if usable else "none"
             else:
-                with global_compiler_lock:  # no child is forked while Numba starts its threads
-                    numba.get_num_threads()
+                start_threads()
                 self._layer = numba.threading_layer()
         return self._layer
 

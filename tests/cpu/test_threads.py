@@ -265,6 +265,24 @@ for n in (4, 3, 2, 1, 2):
     )
 
 
+def test_openmp_has_as_many_threads_as_before():
+    """PyTorch asks the same OpenMP; Numba, as it starts, would give all of the machine's back."""
+    run_python(
+        """
+        import torch, numpy as np, fastloss as fl
+        from fastloss.cpu.threads import start_threads
+        torch.set_num_threads(3)
+        torch.get_num_threads()  # the first time, it sets it once more
+        fl.mse(np.ones((300, 1000)), np.zeros((300, 1000)))
+        import numba
+        assert numba.threading_layer() == "omp" and start_threads() == 2
+        assert torch.get_num_threads() == 3
+        """,
+        NUMBA_THREADING_LAYER="omp",
+        NUMBA_NUM_THREADS=2,
+    )
+
+
 def test_no_process_wide_setting_changes():
     """Threads, layer, cache directory, environment, warnings and NumPy's error state stay the
     user's.
