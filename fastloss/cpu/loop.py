@@ -18,21 +18,21 @@ INTERLEAVED = 2
 
 
 def vector_bits(context):
-    """The bits of the widest vector register that Numba compiles for."""
+    """The bits of the widest vectors that Numba compiles for."""
     _, features = target_of(context)
     if "+avx512f" in features:
         return 512
     return 256 if "+avx" in features else 128
 
 
-def hint(module, **hints):
-    """The metadata that makes these hints the loop's whose last branch has it.
+def hint(module, wishes):
+    """The metadata that tells LLVM what is wanted of the loop whose last branch has it.
 
-    Hints, not `vectorize.enable`: of a loop that cannot be vectorised LLVM would then complain.
+    Without `vectorize.enable`: of a loop that cannot be vectorised LLVM would then complain.
     """
     entries = [
         module.add_metadata([ir.MetaDataString(module, f"llvm.loop.{name}"), I32(value)])
-        for name, value in ((name.replace("_", "."), value) for name, value in hints.items())
+        for name, value in wishes.items()
     ]
     node = module.add_metadata(entries)
     node.operands = node, *entries  # LLVM knows a loop's metadata by this
@@ -65,16 +65,16 @@ def for_each(typingctx, n, body, args):
 
         builder.position_at_end(turn)
         returned = call(builder, [i, *given])
-        hints = {"interleave_count": INTERLEAVED}
+        wishes = {"interleave.count": INTERLEAVED}
         sum_so_far = total
         if summed:
             value = context.cast(builder, returned, inner.return_type, types.float64)
             sum_so_far = builder.fadd(total, value, flags=("reassoc",))
             size = context.get_abi_sizeof(context.get_value_type(inner.return_type))
-            hints["vectorize_width"] = vector_bits(context) // (8 * size)
+            wishes["vectorize.width"] = vector_bits(context) // (8 * size)
         i.add_incoming(builder.add(i, I64(1), flags=("nsw",)), builder.block)
         total.add_incoming(sum_so_far, builder.block)
-        builder.branch(head).set_metadata("llvm.loop", hint(builder.module, **hints))
+        builder.branch(head).set_metadata("llvm.loop", hint(builder.module, wishes))
 
         builder.position_at_end(after)
         return total if summed else context.get_dummy_value()
