@@ -7,13 +7,12 @@ so falling back to the serial one costs time and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -36,23 +35,18 @@ def _openmp() -> Any:
     return next((found for found in libraries if hasattr(found, "omp_get_max_threads")), None)
 
 
-@contextlib.contextmanager
-def _openmp_as_it_was() -> Iterator[None]:
-    """Keep OpenMP's number of threads: Numba sets it as it starts, and PyTorch's is the same."""
+def start_threads() -> int:
+    """Start Numba's threads, unless they run; return how many the caller may use.
+
+    OpenMP keeps its number of threads: Numba sets it as it starts, and PyTorch's is the same.
+    """
     openmp = _openmp()
-    before = openmp.omp_get_max_threads() if openmp else 0
-    try:
-        yield
-    finally:
+    with global_compiler_lock:  # no child is forked meanwhile
+        before = openmp.omp_get_max_threads() if openmp else 0
+        count = int(numba.get_num_threads())
         if openmp:
             openmp.omp_set_num_threads(before)
-
-
-def start_threads() -> int:
-    """Start Numba's threads, unless they run; return how many the caller may use."""
-    # No child is forked meanwhile.
-    with global_compiler_lock, _openmp_as_it_was():
-        return int(numba.get_num_threads())
+        return count
 
 
 class _Process:

@@ -1,9 +1,8 @@
 """Errors against float64 are no larger than torch's on the same float32 input.
 
-Where torch is as good as exact, one float32 ulp of the largest value is allowed, and half of one,
-a rounding, everywhere: which of the two is luckier with the order of its sums depends on the CPU.
-Beside the largest error, the target's gradient and the others are compared on their own: an error
-of the size of a probability would vanish beside the -1.
+Where torch is as good as exact, one float32 ulp of the largest value is allowed. Beside the
+largest error, the target's gradient and the others are compared on their own: an error of the
+size of a probability would vanish beside the -1.
 """
 
 import numpy as np
@@ -42,11 +41,11 @@ def error(ours, expected):
     return np.abs(ours[finite] - expected[finite]).max(initial=0.0)
 
 
-def no_worse(ours, torchs, expected, what):
-    """Our error is torch's, or one float32 ulp of the largest value, or a rounding more."""
+def no_worse(ours, torchs, expected, what, spare=0.0):
+    """Our error is torch's, or one float32 ulp of the largest value, and `spare` ulps more."""
     ulp = np.spacing(np.float32(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
     mine, its = error(ours, expected), error(torchs, expected)
-    assert mine <= max(its, ulp) + ulp / 2, (
+    assert mine <= max(its, ulp) + spare * ulp, (
         f"{what}: error {mine:.3g}, torch's {its:.3g}, one ulp {ulp:.3g}"
     )
 
@@ -66,7 +65,8 @@ def compare_rows(x, y, expected, ours, its):
         no_worse(ours[1][at], its[1][at], expected.grad[at], "gradient at the target")
         no_worse(ours[1][~at], its[1][~at], expected.grad[~at], "gradient elsewhere")
     else:
-        no_worse(ours[1], its[1], expected.grad, "gradient")
+        # One rounding: who is luckier with the order of the sum of a row depends on the CPU.
+        no_worse(ours[1], its[1], expected.grad, "gradient", spare=0.5)
 
 
 @pytest.mark.parametrize("size", SIZES)
