@@ -74,7 +74,7 @@ def metric_cases() -> dict[str, tuple[str, tuple[Array, Array], dict[str, object
     rows = ROWS // C
     classes, decisions = rng.integers(0, C, rows), rng.random((rows, C))
     probabilities = decisions / decisions.sum(1, keepdims=True)
-    weights = {"sample_weight": p}
+    weights: dict[str, object] = {"sample_weight": p}
     return {
         "log_loss": ("log_loss", (y, p), {}),
         "log_loss weighted": ("log_loss", (y, p), weights),

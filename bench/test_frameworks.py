@@ -38,7 +38,7 @@ def torch_steps(shape: tuple[int, int]) -> Steps:
     torch._dynamo.reset()
     x = torch.randn(*shape, requires_grad=True)
     y = torch.randint(0, shape[1], shape[:1])
-    losses = {
+    losses: dict[str, Callable[..., Any]] = {
         "fastloss.torch": flt.cross_entropy,
         "torch": functional.cross_entropy,
         "torch compiled": torch.compile(functional.cross_entropy, dynamic=False),

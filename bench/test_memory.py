@@ -48,7 +48,7 @@ def peak(inputs: Inputs, who: str) -> int:
         p = inputs.predictions
         in_place = Inputs(inputs.case, p, inputs.targets, p, inputs.threads)
         return memory.peak_beyond_inputs(contest.our_calls(in_place)[GRADIENT_OUT])
-    calls: Mapping[str, Callable[[], object]] = contest.our_calls(inputs)
+    calls: dict[Any, Callable[[], object]] = contest.our_calls(inputs)
     if who in calls:
         return memory.peak_beyond_inputs(calls[who])
     peer = PEERS[who].make(inputs)

@@ -39,7 +39,7 @@ THREADS = (
 
 
 def calls_of(case: Case) -> dict[str, Callable[[], object]]:
-    calls: Mapping[str, Any] = contest.our_calls(draw(case, threads()))
+    calls: dict[Any, Callable[[], object]] = contest.our_calls(draw(case, threads()))
     return {name: calls[name] for name in (FORWARD, GRADIENT_OUT)}
 
 
