@@ -37,6 +37,14 @@ def target_of(context):
     return triple, features.split(",")
 
 
+def vector_bits(context):
+    """The bits of the widest vectors that Numba compiles for."""
+    _, features = target_of(context)
+    if "+avx512f" in features:
+        return 512
+    return 256 if "+avx" in features else 128
+
+
 # --- arithmetic -------------------------------------------------------------------------
 
 
@@ -198,79 +206,6 @@ def make_polynomial(name, module, single=None, double=None):
         return x(x), codegen
 
     return polynomial
-
-
-# --- the bits of a float ----------------------------------------------------------------
-
-
-def float_layout(kind):
-    """(integer type, mantissa bits) of an LLVM float type."""
-    return (I32, 23) if kind == F32 else (I64, 52)
-
-
-@intrinsic
-def power_of_two(typingctx, x):
-    """The power of two whose biased exponent stands in the lowest bits; the others fall off."""
-
-    def codegen(context, builder, signature, args):
-        return _from_exponent(builder, *_bits(builder, args[0]), args[0].type)
-
-    return x(x), codegen
-
-
-@intrinsic
-def two_powers_of_two(typingctx, x):
-    """Two of them, of about one size, whose exponents add up to what stands in the lowest bits."""
-
-    def codegen(context, builder, signature, args):
-        kind = args[0].type
-        bits, integer = _bits(builder, args[0])
-        half = builder.lshr(bits, ir.Constant(integer, 1))
-        parts = [half, builder.sub(bits, half)]
-        pair = [_from_exponent(builder, part, integer, kind) for part in parts]
-        return context.make_tuple(builder, signature.return_type, pair)
-
-    return types.UniTuple(x, 2)(x), codegen
-
-
-def _bits(builder, x):
-    integer, *_ = float_layout(x.type)
-    return builder.bitcast(x, integer), integer
-
-
-def _from_exponent(builder, bits, integer, kind):
-    _, mantissa = float_layout(kind)
-    return builder.bitcast(builder.shl(bits, ir.Constant(integer, mantissa)), kind)
-
-
-def make_split_exponent(name, module, single=0, double=0):
-    """Make the intrinsic module.name(x): (m, k) with m in [sqrt(1/2), sqrt(2)).
-
-    x = m * 2^(k + lifted), where x is positive and normal and `lifted` is the one of `single`
-    and `double` that is meant for its precision.
-    """
-
-    @intrinsic_called(name, module)
-    def split(typingctx, x):
-        def codegen(context, builder, signature, args):
-            kind = args[0].type
-            is_single = kind == F32
-            integer, mantissa = float_layout(kind)
-            root_half = 0x3F3504F3 if is_single else 0x3FE6A09E << 32
-            lifted = (single if is_single else double) << mantissa
-            bits = builder.bitcast(args[0], integer)
-            above = builder.sub(bits, ir.Constant(integer, root_half + lifted))
-            # In the upper 32 bits alone: 64-bit arithmetic shifts need AVX-512.
-            high = above if is_single else builder.trunc(builder.lshr(above, I64(32)), I32)
-            k = builder.ashr(high, I32(mantissa - (0 if is_single else 32)))
-            rest = builder.and_(above, ir.Constant(integer, (1 << mantissa) - 1))
-            m = builder.add(rest, ir.Constant(integer, root_half))
-            pair = (builder.bitcast(m, kind), builder.sitofp(k, kind))
-            return context.make_tuple(builder, signature.return_type, pair)
-
-        return types.UniTuple(x, 2)(x), codegen
-
-    return split
 
 
 # --- memory -----------------------------------------------------------------------------

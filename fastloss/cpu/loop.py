@@ -11,18 +11,11 @@ from llvmlite import ir
 from numba.core import types
 
 from fastloss.cpu.intrinsic import intrinsic
-from fastloss.cpu.ir import F64, I32, I64, target_of
+from fastloss.cpu.ir import F64, I32, I64, vector_bits
+from fastloss.elementary import inline, jitable
 
 #: Vectors computed side by side: what depends on one another in a formula is a long chain.
 INTERLEAVED = 2
-
-
-def vector_bits(context):
-    """The bits of the widest vectors that Numba compiles for."""
-    _, features = target_of(context)
-    if "+avx512f" in features:
-        return 512
-    return 256 if "+avx" in features else 128
 
 
 def hint(module, wishes):
@@ -37,6 +30,20 @@ def hint(module, wishes):
     node = module.add_metadata(entries)
     node.operands = node, *entries  # LLVM knows a loop's metadata by this
     return node
+
+
+def with_loop(function):
+    """Make the function one that kernels call, with a loop whose formulas may look up tables.
+
+    LLVM gets it twice: what makes a loop vectors is not followed by what inlines the look-ups.
+    """
+    inlined = inline(function)
+
+    @jitable
+    def called(*args):
+        return inlined(*args)
+
+    return called
 
 
 @intrinsic

@@ -27,7 +27,7 @@ from fastloss.cpu.ir import (
     release,
     running_sum,
 )
-from fastloss.cpu.loop import for_each
+from fastloss.cpu.loop import for_each, with_loop
 from fastloss.cpu.memory import STORAGE, load_float64, load_int64, peek_int64, poke_int64
 from fastloss.cpu.signs import keep_signs, kept_bytes, kept_signs
 from fastloss.cpu.transfers import BITS, apart, deliver, fetch, place
@@ -238,7 +238,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
     def loss_at(i, loss):
         return peek_real(loss, i)
 
-    @jitable
+    @with_loop
     def tile(n, p, t, w, u, values, lines, scale, loss, g, h):
         """Compute `n` elements that lie in rows; return the sum of their losses."""
         rows = p, t, w, u, values, lines, scale, loss, g, h

@@ -18,6 +18,7 @@ from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, read_chunk
 from fastloss.cpu.ir import IN_RECORD, allocate, least, load_tuple, release, running_max
 from fastloss.cpu.lines import STEP, read_line, read_lines, write_line, write_lines
+from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import STORAGE, load_int64
 from fastloss.cpu.row_parts import (
     ALIVE,
@@ -150,7 +151,7 @@ def _make_losses(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]) -> 
     row_of = _row_reader(likes, real)
     add_up = make_sum(variant)
 
-    @jitable
+    @with_loop
     def evaluate(call, start, tile, options):
         for lane in range(tile.m):
             write_line(tile.lines, PART, lane, real(value(row_of(tile, lane), *options)))
@@ -169,7 +170,7 @@ def _make_derivatives(spec: RowSpec, variant: RowVariant, likes: tuple[Any, ...]
     row_of = _row_reader(likes, real)
     HESS = variant.outputs.hess
 
-    @jitable
+    @with_loop
     def derive(tile, options):
         for c in range(tile.classes):
             x, h, number = tile.x + c * tile.row, tile.h + c * tile.row, index(c)
@@ -415,7 +416,7 @@ def _make_derived(write: Any, variant: RowVariant, likes: tuple[Any, ...]) -> An
     """Make the step that computes numbers made of the row, in one loop: they share much."""
     row_of = _row_reader(likes, real_dtype(variant.predictions).type)
 
-    @jitable
+    @with_loop
     def derive(tile, options):
         for lane in range(tile.m):
             write(tile, lane, row_of(tile, lane), options)
@@ -439,7 +440,7 @@ def _make_reduction(
         t = target(tile, c, lane)
         return term(peek(x, lane), t, index(c), row_of(tile, lane), *options)
 
-    @jitable
+    @with_loop
     def total(tile, options):
         for run in range(0, tile.classes, SUM_RUN):
             _fill(tile, PART, real(0))

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import IN_RECORD, least, load_tuple, running_max, running_sum
+from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, make_rows
 from fastloss.dtypes import real_dtype
@@ -68,7 +69,7 @@ def row_steps(spec: RowSpec, variant: RowVariant) -> Steps:
         loss = np.float64(value_of(row, *load_tuple(call.options, where, real(0))))
         return loss if SOFT else onehot * loss
 
-    @jitable
+    @with_loop
     def write(call, x, t, y, onehot, row, factor, g, h):
         options = load_tuple(call.options, where, real(0))
         f = real(factor if SOFT else factor * onehot)

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import least, make_read_record, running_max, running_sum
+from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
@@ -87,7 +88,7 @@ def make_passes(name: str, derivatives: bool) -> Passes:
             found = running_max(found, peek(z, j) if peek_int32(labels, j) != label else none)
         return found
 
-    @jitable
+    @with_loop
     def raise_others(row, base):
         z, labels, n, _, label = row
         whole = 0.0

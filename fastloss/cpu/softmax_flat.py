@@ -16,6 +16,7 @@ import numpy as np
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import make_write_zeros, read_chunk
 from fastloss.cpu.ir import allocate, larger, least, release
+from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import (
     STORAGE,
     peek_float64,
@@ -81,7 +82,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         for k in range(n):
             poke(line, k, real(0))
 
-    @jitable
+    @with_loop
     def exponentiate(x, n, shifts, e, scale, cap):
         """Take the exponentials of n logits' distance to `shifts`."""
         for k in range(n):

@@ -18,6 +18,7 @@ from fastloss.cpu.chunks import power_of_two
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import read_chunk
 from fastloss.cpu.ir import allocate, larger, least, release
+from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
@@ -83,7 +84,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
 
     read_examples, finish_examples = make_steps(variant, raw_logit)
 
-    @jitable
+    @with_loop
     def exponentiate(call, start, first, last, m, e, row, part, lines, buffer):
         """Take the exponentials of some classes, of the distance to `shift`; add them up."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)

@@ -17,6 +17,7 @@ import numpy as np
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import entry_of, make_write_zeros, read_chunk, target_of
 from fastloss.cpu.ir import allocate, least, release, running_max, running_sum
+from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.softmax_parts import (
     TINY,
@@ -73,7 +74,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             largest = running_max(largest, real(load_x(x, c)))
         return linked(largest, scale, cap)
 
-    @jitable
+    @with_loop
     def exponentials(x, e, n, shift, scale, cap):
         """Keep the exponentials of n logits; return their sum."""
         s = real(0)

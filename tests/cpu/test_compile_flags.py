@@ -10,7 +10,7 @@ from numba.core.caching import FunctionCache
 
 import fastloss as fl
 from fastloss.cpu import compile as compilation
-from fastloss.cpu.math import LOG_Q_32
+from fastloss.cpu.logarithms import LOG_Q_32
 from fastloss.cpu.pointwise import compute_kernel, prepare_kernel
 from fastloss.labels import source_digest
 from fastloss.variant import Outputs, PointwiseVariant

@@ -19,6 +19,9 @@ decay, expm1_nonpositive = elementary.decay, elementary.expm1_nonpositive
 #: Of numbers from 0 to 1, and of 800 times as much; each with the error that is allowed.
 NAMES = ("clamped_log_unit", "clamped_log1m_unit", "log1p_unit", "decay", "expm1_nonpositive")
 ULPS = (1.0, 1.0, 1.6, 1.0, 2.0)
+
+#: In float32: what is looked up in a table is rounded before it is multiplied, or added to.
+ULPS_32 = (1.15, 1.3, 1.6, 1.25, 2.0)
 SPREAD = 800.0
 
 
@@ -69,7 +72,7 @@ def test_float32(rng):
             np.exp(far.astype(float)),
             np.expm1(far.astype(float)),
         )
-    for name, got, exact, allowed in zip(NAMES, results(x), expected, ULPS, strict=True):
+    for name, got, exact, allowed in zip(NAMES, results(x), expected, ULPS_32, strict=True):
         error = np.abs(got - exact) / ulp(exact, FLOAT32)
         worst = error.argmax()
         assert error[worst] <= allowed, f"{name}: {error[worst]:.2f} ulp at {x[worst]!r}"

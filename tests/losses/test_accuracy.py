@@ -50,6 +50,11 @@ def no_worse(ours, torchs, expected, what, spare=0.0):
     )
 
 
+def typical_error(ours, expected):
+    """The root of the mean square of the errors."""
+    return np.sqrt(np.mean((ours - expected) ** 2))
+
+
 def torchs(function, x, y, **options):
     """torch's loss per example and the gradient of their sum."""
     t = torch.tensor(x, requires_grad=True)
@@ -166,7 +171,10 @@ ELEMENTWISE = {
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_elementwise(name, size):
-    """100,000 elements each: for probabilities the size spreads them towards 0 and 1."""
+    """100,000 elements each: for probabilities the size spreads them towards 0 and 1.
+
+    Our errors are typically smaller than torch's; whose largest one is smaller is chance.
+    """
     function, oracle, options = ELEMENTWISE[name]
     rng = np.random.default_rng(size)
     x = (size * rng.standard_normal(100_000)).astype(np.float32)
@@ -177,8 +185,10 @@ def test_elementwise(name, size):
         expected = oracle(x.astype(np.float64), y.astype(np.float64), **options)
         loss, grad = getattr(fl, name).value_and_grad(x, y, reduction="none", **options)
         its_loss, its_grad = torchs(function, x, y)
-        no_worse(loss, its_loss, expected.loss, "loss")
-        no_worse(grad, its_grad, expected.grad, "gradient")
+        pairs = (loss, its_loss, expected.loss), (grad, its_grad, expected.grad)
+        for ours, its, exact in pairs:
+            no_worse(ours, its, exact, name, spare=0.1)
+            assert typical_error(ours, exact) <= 1.001 * typical_error(its, exact), name
 
 
 def test_categorical_on_small_probabilities(rng):

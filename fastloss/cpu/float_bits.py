@@ -1,0 +1,140 @@
+"""Powers of two and mantissas: what is made of the bits of a float, one intrinsic each."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+
+from fastloss.cpu.intrinsic import intrinsic, intrinsic_called
+from fastloss.cpu.ir import F32, I32, I64
+from fastloss.cpu.lookup import ENTRIES, look_up, table_of
+
+#: The bits of sqrt(1/2): where the mantissas of logarithms begin.
+ROOT_HALF_32, ROOT_HALF_64 = 0x3F3504F3, 0x3FE6A09E << 32
+
+#: The powers of two between 1 and 2, from which an exponential in float32 starts.
+EIGHTHS = tuple(2.0 ** (k / ENTRIES) for k in range(ENTRIES))
+
+#: The bits of a float32's mantissa below the number of an eighth.
+BELOW = 23 - 3
+
+
+def float_layout(kind):
+    """(integer type, mantissa bits) of an LLVM float type."""
+    return (I32, 23) if kind == F32 else (I64, 52)
+
+
+def _bits(builder, x):
+    integer, *_ = float_layout(x.type)
+    return builder.bitcast(x, integer), integer
+
+
+# --- powers of two ----------------------------------------------------------------------
+
+
+@intrinsic
+def power_of_two(typingctx, x):
+    """The power of two whose biased exponent stands in the lowest bits; the others fall off."""
+
+    def codegen(context, builder, signature, args):
+        bits, _ = _bits(builder, args[0])
+        return builder.bitcast(_as_exponent(builder, bits), args[0].type)
+
+    return x(x), codegen
+
+
+@intrinsic
+def power_of_step(typingctx, x):
+    """2^k whose k stands in the lowest bits with its bias: in float32 in eighths, else whole."""
+
+    def codegen(context, builder, signature, args):
+        bits, _ = _bits(builder, args[0])
+        return builder.bitcast(_step_bits(context, builder, bits), args[0].type)
+
+    return x(x), codegen
+
+
+@intrinsic
+def two_powers_of_step(typingctx, x):
+    """(2^a, 2^b) of about one size with a + b = k, whose bias is there twice; a is whole."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        bits, integer = _bits(builder, args[0])
+        doubled = 2 * ENTRIES if kind == F32 else 2
+        half = builder.lshr(bits, ir.Constant(integer, doubled.bit_length() - 1))
+        first = _as_exponent(builder, half)
+        second = builder.sub(_step_bits(context, builder, bits), first)
+        pair = [builder.bitcast(part, kind) for part in (first, second)]
+        return context.make_tuple(builder, signature.return_type, pair)
+
+    return types.UniTuple(x, 2)(x), codegen
+
+
+def _as_exponent(builder, bits):
+    return builder.shl(bits, ir.Constant(bits.type, 23 if bits.type == I32 else 52))
+
+
+def _step_bits(context, builder, bits):
+    if bits.type != I32:
+        return _as_exponent(builder, bits)
+    mantissa = look_up(context, builder, _EIGHTHS_TABLE, bits)
+    return builder.add(mantissa, builder.shl(bits, I32(BELOW)))
+
+
+# Less the bias, and less what the number of an eighth adds to the exponent that it is shifted into.
+_EIGHTHS_TABLE = tuple(
+    (bits - (127 << 23) - (k << BELOW)) % 2**32 for k, bits in enumerate(table_of(EIGHTHS))
+)
+
+
+# --- mantissas --------------------------------------------------------------------------
+
+
+def make_split_exponent(name, module, single=0, double=0):
+    """Make the intrinsic module.name(x): (m, k) with m in [sqrt(1/2), sqrt(2)).
+
+    x = m * 2^(k + lifted), where x is positive and normal and `lifted` is the one of `single`
+    and `double` that is meant for its precision.
+    """
+
+    @intrinsic_called(name, module)
+    def split(typingctx, x):
+        def codegen(context, builder, signature, args):
+            kind = args[0].type
+            is_single = kind == F32
+            integer, mantissa = float_layout(kind)
+            root_half = ROOT_HALF_32 if is_single else ROOT_HALF_64
+            lifted = (single if is_single else double) << mantissa
+            bits = builder.bitcast(args[0], integer)
+            above = builder.sub(bits, ir.Constant(integer, root_half + lifted))
+            # In the upper 32 bits alone: 64-bit arithmetic shifts need AVX-512.
+            high = above if is_single else builder.trunc(builder.lshr(above, I64(32)), I32)
+            k = builder.ashr(high, I32(mantissa - (0 if is_single else 32)))
+            rest = builder.and_(above, ir.Constant(integer, (1 << mantissa) - 1))
+            m = builder.add(rest, ir.Constant(integer, root_half))
+            pair = (builder.bitcast(m, kind), builder.sitofp(k, kind))
+            return context.make_tuple(builder, signature.return_type, pair)
+
+        return types.UniTuple(x, 2)(x), codegen
+
+    return split
+
+
+def make_of_eighth(name, module, numbers):
+    """Make the intrinsic module.name(m): the one of eight numbers that is meant for a mantissa.
+
+    For float32 and m in [sqrt(1/2), sqrt(2)), whose eighths are those of its bits.
+    """
+    table = table_of(numbers)
+
+    @intrinsic_called(name, module)
+    def of_eighth(typingctx, m):
+        def codegen(context, builder, signature, args):
+            bits, _ = _bits(builder, args[0])
+            number = builder.lshr(builder.sub(bits, I32(ROOT_HALF_32)), I32(BELOW))
+            return builder.bitcast(look_up(context, builder, table, number), F32)
+
+        return m(m), codegen
+
+    return of_eighth
