@@ -18,10 +18,6 @@ from fastloss.cpu.ir import I32, target_of, vector_bits
 #: The numbers of a table.
 ENTRIES = 8
 
-#: Whether LLVM calls the form for vectors as that wants to be called. Then it may be one that keeps
-#: all registers, and where it is not inlined, in loops of users, a call costs next to nothing.
-CALLS_KEEP_REGISTERS = llvm_version_info >= (22,)
-
 #: Lanes of the vectors that LLVM may make of a loop.
 LANES = (4, 8, 16)
 
@@ -36,7 +32,18 @@ def look_up(context, builder, table, index):
     # By its contents: in one process there may be code of more than one version of the package.
     name = f"fastloss_table_{zlib.crc32(repr(table).encode()):08x}"
     function = builder.module.globals.get(name) or _define(context, builder.module, name, table)
-    return builder.call(function, [index], cconv=function.calling_convention)
+    return builder.call(function, [index])
+
+
+def calls_keep_registers(context):
+    """Whether a form for vectors may be one that keeps all registers of whoever calls it.
+
+    Then it costs next to nothing where it is not inlined, which is in loops of users. LLVM has to
+    call it as it wants to be called, and only one of whole vectors leaves them as they are: those
+    of less end by clearing the upper halves.
+    """
+    triple, _ = target_of(context)
+    return llvm_version_info >= (22,) and triple.startswith("x86_64")
 
 
 def _define(context, module, name, table):
@@ -45,23 +52,22 @@ def _define(context, module, name, table):
     for n in LANES:
         if 32 * n > vector_bits(context):
             break
-        form = _function(context, module, f"{name}_{n}", ir.VectorType(I32, n), "alwaysinline")
+        form = _function(module, f"{name}_{n}", ir.VectorType(I32, n), "alwaysinline")
+        if n > 4 and calls_keep_registers(context):
+            form.calling_convention = "preserve_allcc"
         builder = ir.IRBuilder(form.append_basic_block())
         builder.ret(_permuted(context, builder, table, form.args[0]))
         forms.append(f"_ZGV_LLVM_N{n}v_{name}({form.name})")
     forms_of = f'"vector-function-abi-variant"="{",".join(forms)}"'
-    function = _function(context, module, name, I32, "noinline", "speculatable", forms_of)
+    function = _function(module, name, I32, "noinline", "speculatable", forms_of)
     builder = ir.IRBuilder(function.append_basic_block())
     number = builder.and_(function.args[0], I32(ENTRIES - 1))
     builder.ret(builder.extract_element(_vector(table), number))
     return function
 
 
-def _function(context, module, name, kind, *attributes):
+def _function(module, name, kind, *attributes):
     function = ir.Function(module, ir.FunctionType(kind, [kind]), name)
-    triple, _ = target_of(context)
-    if CALLS_KEEP_REGISTERS and triple.startswith("x86_64"):
-        function.calling_convention = "preserve_allcc"
     function.linkage = "weak_odr"  # else LLVM drops what nothing calls before it makes vectors
     for attribute in ("nounwind", "readnone", "willreturn", *attributes):
         set.add(function.attributes, attribute)  # llvmlite's own `add` does not know all of them

@@ -9,6 +9,7 @@ import pytest
 from numba import njit
 
 import fastloss as fl
+import fastloss.jit
 from fastloss.cpu import compile as compilation
 from fastloss.cpu.float_bits import power_of_step, two_powers_of_step
 from fastloss.cpu.logarithms import RECIPROCALS, log_near, reciprocal_near
@@ -34,6 +35,22 @@ def powers(x, out):
 def entries(m, out):
     for i in range(m.size):
         out[0, i], out[1, i] = reciprocal_near(m[i]), log_near(m[i])
+
+
+@njit
+def exponentials(x, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = fastloss.jit.exp(x[i, j])
+
+
+@each("count", COUNTS)
+def test_a_loop_of_users(count):
+    """What is kept in registers from row to row outlives the look-ups of a row's last elements."""
+    x = np.linspace(-80, 80, 5 * count, dtype=np.float32).reshape(5, count)
+    out = np.empty_like(x)
+    exponentials(x, out)
+    np.testing.assert_allclose(out, np.exp(x.astype(float)), rtol=2e-7)
 
 
 @each("count", COUNTS)
@@ -89,31 +106,41 @@ def call_focal():
     fl.focal.value_and_grad(logits, (logits > 0).astype(np.float32))
 
 
-#: A call that needs a kernel of each of these modules.
+#: A call that needs a kernel of each of these modules, and the loss that it is made for, if any.
 CALLS = {
-    "pointwise": call_focal,
-    "row_lanes": lambda: fl.focal_cross_entropy.value_and_grad(*rows(10)),
-    "row_losses": lambda: fl.focal_cross_entropy.value_and_grad(*rows(1000)),
-    "similarities": call_ntxent,
-    "softmax_flat": lambda: fl.cross_entropy.value_and_grad(*rows(10)),
-    "softmax_lanes": lambda: fl.cross_entropy.value_and_grad(*rows(10, 50), axis=1),
-    "softmax_rows": lambda: fl.cross_entropy.value_and_grad(*rows(1000)),
+    "pointwise": (call_focal, "focal"),
+    "row_lanes": (
+        lambda: fl.focal_cross_entropy.value_and_grad(*rows(10)),
+        "focal_cross_entropy",
+    ),
+    "row_losses": (
+        lambda: fl.focal_cross_entropy.value_and_grad(*rows(1000)),
+        "focal_cross_entropy",
+    ),
+    "similarities": (call_ntxent, ""),
+    "softmax_flat": (lambda: fl.cross_entropy.value_and_grad(*rows(10)), ""),
+    "softmax_lanes": (lambda: fl.cross_entropy.value_and_grad(*rows(10, 50), axis=1), ""),
+    "softmax_rows": (lambda: fl.cross_entropy.value_and_grad(*rows(1000)), ""),
 }
 
 
 def kernel_of(name):
-    """The kernel of a module that its call needs, compiled anew."""
-    CALLS[name]()
+    """A kernel of a module for float32, compiled anew."""
+    call, loss = CALLS[name]
+    call()
     *_, kernel = (
         kernel
         for kernel in compilation.KERNELS
-        if "compiled" in vars(kernel) and module_of(kernel) == f"fastloss.cpu.{name}"
+        if "compiled" in vars(kernel) and is_for(kernel.make, f"fastloss.cpu.{name}", loss)
     )
     return compiled_anew(kernel)
 
 
-def module_of(kernel):
-    return getattr(kernel.make, "func", kernel.make).__module__
+def is_for(make, module, loss):
+    """Whether a kernel's maker is of a module, for float32 and that loss."""
+    args = str(getattr(make, "args", ()))
+    named = not loss or f"name={loss!r}" in args
+    return getattr(make, "func", make).__module__ == module and "float32" in args and named
 
 
 def libraries(library):
