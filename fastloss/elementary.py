@@ -39,9 +39,9 @@ def exp(x: float) -> float:
 
 
 def exp_normal(x: float) -> float:
-    """e^x in the normal range, the exponential of a softmax: 0 below it, bounded above.
+    """e^x in the normal range, the exponential of a softmax: below it a smaller number, or 0.
 
-    For x > 80 the result is any number above e^80, or infinity.
+    0 for -inf. For x > 80 the result is any number above e^80, or infinity.
     """
     return exp(x)
 

@@ -104,18 +104,16 @@ LIFT = 64.0
 @on_cpu(elementary.decay)
 def decay(x):
     k, r, p = split_exp(-at_most(abs(x), pick(104.0, 746.0, x)), BIAS_32 + LIFT, BIAS_64 + LIFT)
-    power = power_of_step(k)
     # The last factor rounds what becomes subnormal.
-    return times_power(p, r, power) * real(2.0**-LIFT, x)
+    return times_power(p, r, power_of_step(k)) * real(2.0**-LIFT, x)
 
 
 @on_cpu(elementary.exp_normal)
 def exp_normal(x):
-    # k = -127 (-1023) is where the power is 0; k = 128 would be infinite.
+    # At k = -127 (-1023) the power is 0; at k = 128 (1024) it would be infinite.
     x = at_least(at_most(x, pick(88.0, 709.0, x)), pick(-88.029691931113, -709.09, x))
     k, r, p = split_exp(x, BIAS_32, BIAS_64)
-    power = power_of_step(k)
-    return muladd(p, r * power, power)
+    return times_power(p, r, power_of_step(k))
 
 
 @inline

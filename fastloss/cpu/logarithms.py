@@ -81,6 +81,7 @@ def log_reduced_32(m, c, rest, k):
 
 @inline
 def log_reduced_64(f, k):
+    """log(1 + f) + k ln(2)."""
     s = divide(f, 2.0 + f)
     z = s * s
     half_square = 0.5 * f * f
