@@ -126,8 +126,7 @@ def make_kernel(
             room[0] = tops[0]  # both in use until here
         return sums.sum()
 
-    made: Callable[..., Any] = kernel
-    return made
+    return kernel
 
 
 TECHNIQUES = {
@@ -162,8 +161,7 @@ def make_maximum(*, masked: bool) -> Callable[..., Any]:
                 value = larger(load_float32(line, i), peek_float32(largest, i))
                 poke_float32(largest, i, value if masked else value + _single(0))
 
-    made: Callable[..., Any] = kernel
-    return made
+    return kernel
 
 
 def main() -> None:

@@ -58,20 +58,20 @@ step_p = make_polynomial("step_p", __name__, (*EIGHTH_Q_32, 1.0), (*EXP_Q_64, 1.
 
 
 @inline
-def shifted_by(x, per_step, shift):
-    """(k + shift, k) for the integer k that is nearest to x per_step."""
+def reduce_exp(x, per_step, high, low, shift):
+    """(k + shift, r) with x = k step + r, |r| <= step / 2; the step is high + low, 1 / per_step."""
     shifted = muladd(x, per_step, shift)
-    return shifted, add_as_is(shifted, -shift)
+    k = add_as_is(shifted, -shift)
+    return shifted, muladd(k, -low, muladd(k, -high, x))
 
 
 @inline
 def split_exp(x, bias_32, bias_64):
     """(k, r, p) with e^x = 2^k (1 + r p); k in steps, in the lowest bits and with a bias."""
+    high, low = pick(STEP_HI_32, LN2_HI_64, x), pick(STEP_LO_32, LN2_LO_64, x)
     shift = pick(SHIFT_32 + ENTRIES * bias_32, SHIFT_64 + bias_64, x)
-    shifted, k = shifted_by(x, pick(PER_STEP_32, LOG2_E, x), shift)
-    r = muladd(k, pick(-STEP_HI_32, -LN2_HI_64, x), x)
-    r = muladd(k, pick(-STEP_LO_32, -LN2_LO_64, x), r)
-    return shifted, r, step_p(r)
+    k, r = reduce_exp(x, pick(PER_STEP_32, LOG2_E, x), high, low, shift)
+    return k, r, step_p(r)
 
 
 def times_power_32(p, r, power):
@@ -121,10 +121,10 @@ def expm1_below(x, low):
     """e^x - 1 up to where 2^k leaves the normal range; below `low` it rounds to -1."""
     x = at_least(x, low)
     # In whole steps: those between are rounded, which is too much where 1 is taken away again.
-    shifted, k = shifted_by(x, real(LOG2_E, x), pick(SHIFT_32 + BIAS_32, SHIFT_64 + BIAS_64, x))
-    r = muladd(k, pick(-LN2_HI_32, -LN2_HI_64, x), x)
-    r = muladd(k, pick(-LN2_LO_32, -LN2_LO_64, x), r)
-    power = power_of_two(shifted)
+    high, low = pick(LN2_HI_32, LN2_HI_64, x), pick(LN2_LO_32, LN2_LO_64, x)
+    shift = pick(SHIFT_32 + BIAS_32, SHIFT_64 + BIAS_64, x)
+    k, r = reduce_exp(x, real(LOG2_E, x), high, low, shift)
+    power = power_of_two(k)
     return muladd(power, muladd(exp_q(r) * r, r, r), power - real(1.0, x))
 
 

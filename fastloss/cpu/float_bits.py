@@ -12,21 +12,23 @@ from fastloss.cpu.lookup import ENTRIES, look_up, table_of
 #: The bits of sqrt(1/2): where the mantissas of logarithms begin.
 ROOT_HALF_32, ROOT_HALF_64 = 0x3F3504F3, 0x3FE6A09E << 32
 
-#: The powers of two between 1 and 2, from which an exponential in float32 starts.
-EIGHTHS = tuple(2.0 ** (k / ENTRIES) for k in range(ENTRIES))
+#: The bits of a mantissa, by the integer that is as wide as the float.
+MANTISSA = {I32: 23, I64: 52}
 
-#: The bits of a float32's mantissa below the number of an eighth.
-BELOW = 23 - 3
+#: The bits of the number of an eighth, and those of a float32's mantissa below it.
+NUMBER = ENTRIES.bit_length() - 1
+BELOW = MANTISSA[I32] - NUMBER
 
 
 def float_layout(kind):
     """(integer type, mantissa bits) of an LLVM float type."""
-    return (I32, 23) if kind == F32 else (I64, 52)
+    integer = I32 if kind == F32 else I64
+    return integer, MANTISSA[integer]
 
 
 def _bits(builder, x):
-    integer, *_ = float_layout(x.type)
-    return builder.bitcast(x, integer), integer
+    integer, _ = float_layout(x.type)
+    return builder.bitcast(x, integer)
 
 
 # --- powers of two ----------------------------------------------------------------------
@@ -37,8 +39,7 @@ def power_of_two(typingctx, x):
     """The power of two whose biased exponent stands in the lowest bits; the others fall off."""
 
     def codegen(context, builder, signature, args):
-        bits, _ = _bits(builder, args[0])
-        return builder.bitcast(_as_exponent(builder, bits), args[0].type)
+        return builder.bitcast(_as_exponent(builder, _bits(builder, args[0])), args[0].type)
 
     return x(x), codegen
 
@@ -48,7 +49,7 @@ def power_of_step(typingctx, x):
     """2^k whose k stands in the lowest bits with its bias: in float32 in eighths, else whole."""
 
     def codegen(context, builder, signature, args):
-        bits, _ = _bits(builder, args[0])
+        bits = _bits(builder, args[0])
         return builder.bitcast(_step_bits(context, builder, bits), args[0].type)
 
     return x(x), codegen
@@ -60,10 +61,9 @@ def two_powers_of_step(typingctx, x):
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
-        bits, integer = _bits(builder, args[0])
-        doubled = 2 * ENTRIES if kind == F32 else 2
-        half = builder.lshr(bits, ir.Constant(integer, doubled.bit_length() - 1))
-        first = _as_exponent(builder, half)
+        bits = _bits(builder, args[0])
+        whole_and_half = 1 + (NUMBER if kind == F32 else 0)
+        first = _as_exponent(builder, builder.lshr(bits, ir.Constant(bits.type, whole_and_half)))
         second = builder.sub(_step_bits(context, builder, bits), first)
         pair = [builder.bitcast(part, kind) for part in (first, second)]
         return context.make_tuple(builder, signature.return_type, pair)
@@ -72,7 +72,7 @@ def two_powers_of_step(typingctx, x):
 
 
 def _as_exponent(builder, bits):
-    return builder.shl(bits, ir.Constant(bits.type, 23 if bits.type == I32 else 52))
+    return builder.shl(bits, ir.Constant(bits.type, MANTISSA[bits.type]))
 
 
 def _step_bits(context, builder, bits):
@@ -84,7 +84,8 @@ def _step_bits(context, builder, bits):
 
 # Less the bias, and less what the number of an eighth adds to the exponent that it is shifted into.
 _EIGHTHS_TABLE = tuple(
-    (bits - (127 << 23) - (k << BELOW)) % 2**32 for k, bits in enumerate(table_of(EIGHTHS))
+    (bits - (127 << 23) - (k << BELOW)) % 2**32
+    for k, bits in enumerate(table_of([2.0 ** (k / ENTRIES) for k in range(ENTRIES)]))
 )
 
 
@@ -106,7 +107,7 @@ def make_split_exponent(name, module, single=0, double=0):
             integer, mantissa = float_layout(kind)
             root_half = ROOT_HALF_32 if is_single else ROOT_HALF_64
             lifted = (single if is_single else double) << mantissa
-            bits = builder.bitcast(args[0], integer)
+            bits = _bits(builder, args[0])
             above = builder.sub(bits, ir.Constant(integer, root_half + lifted))
             # In the upper 32 bits alone: 64-bit arithmetic shifts need AVX-512.
             high = above if is_single else builder.trunc(builder.lshr(above, I64(32)), I32)
@@ -131,7 +132,7 @@ def make_of_eighth(name, module, numbers):
     @intrinsic_called(name, module)
     def of_eighth(typingctx, m):
         def codegen(context, builder, signature, args):
-            bits, _ = _bits(builder, args[0])
+            bits = _bits(builder, args[0])
             number = builder.lshr(builder.sub(bits, I32(ROOT_HALF_32)), I32(BELOW))
             return builder.bitcast(look_up(context, builder, table, number), F32)
 
