@@ -158,6 +158,14 @@ def compiled_anew(kernel):
     return cfunc(compilation._SIGNATURE, **compilation.OPTIONS)(kernel.make())
 
 
+def libraries(library):
+    """The library and all that were linked into it, and into them."""
+    found = {id(library): library}
+    for linked in library._linking_libraries:
+        found.update((id(one), one) for one in libraries(linked))
+    return found.values()
+
+
 def run_python(
     code: str, timeout=300, check=True, python_path=None, **environment
 ) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""Powers of two and mantissas: what is made of the bits of a float, one intrinsic each."""
+"""Powers of two, mantissas, nan: what is made of the bits of a float, one intrinsic each."""
 
 from __future__ import annotations
 
@@ -87,6 +87,26 @@ _EIGHTHS_TABLE = tuple(
     (bits - (127 << 23) - (k << BELOW)) % 2**32
     for k, bits in enumerate(table_of([2.0 ** (k / ENTRIES) for k in range(ENTRIES)]))
 )
+
+
+# --- nan --------------------------------------------------------------------------------
+
+
+@intrinsic
+def nan_unless(typingctx, condition, x):
+    """x where the condition holds, else nan.
+
+    Of all bits LLVM would make a choice between the two, and put it off until x is a float64.
+    """
+
+    def codegen(context, builder, signature, args):
+        condition, x = args
+        integer, _ = float_layout(x.type)
+        no_bit, but_the_sign = integer(0), integer(2 ** (integer.width - 1) - 1)
+        bits = builder.or_(_bits(builder, x), builder.select(condition, no_bit, but_the_sign))
+        return builder.bitcast(bits, x.type)
+
+    return x(types.boolean, x), codegen
 
 
 # --- mantissas --------------------------------------------------------------------------

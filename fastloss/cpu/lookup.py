@@ -1,8 +1,7 @@
 """Tables of eight numbers in loops that LLVM turns into vectors: a permutation looks up all lanes.
 
-Of a table in memory LLVM would make a gather. Here a table is a function of the index. LLVM leaves
-a call of it alone until it makes vectors, and calls its form for vectors then. That is inlined
-where the code is linked into that of a caller and optimised once more: `loop.with_loop` sees to it.
+Of a table in memory LLVM would make a gather. Here a table is a function of the index, with forms
+for vectors.
 """
 
 from __future__ import annotations
@@ -11,15 +10,12 @@ import zlib
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import llvm_version_info
 
-from fastloss.cpu.ir import I32, target_of, vector_bits
+from fastloss.cpu import vector_forms
+from fastloss.cpu.ir import I32, target_of
 
 #: The numbers of a table.
 ENTRIES = 8
-
-#: Lanes of the vectors that LLVM may make of a loop.
-LANES = (4, 8, 16)
 
 
 def table_of(numbers):
@@ -35,43 +31,18 @@ def look_up(context, builder, table, index):
     return builder.call(function, [index])
 
 
-def calls_keep_registers(context):
-    """Whether a form for vectors may be one that keeps all registers of whoever calls it.
-
-    Then it costs next to nothing where it is not inlined, which is in loops of users. LLVM has to
-    call it as it wants to be called, and only one of whole vectors leaves them as they are: those
-    of less end by clearing the upper halves.
-    """
-    triple, _ = target_of(context)
-    return llvm_version_info >= (22,) and triple.startswith("x86_64")
-
-
 def _define(context, module, name, table):
     """Define the function of one index and those of vectors of them."""
-    forms = []
-    for n in LANES:
-        if 32 * n > vector_bits(context):
-            break
-        form = _function(module, f"{name}_{n}", ir.VectorType(I32, n), "alwaysinline")
-        if n > 4 and calls_keep_registers(context):
-            form.calling_convention = "preserve_allcc"
-        builder = ir.IRBuilder(form.append_basic_block())
-        builder.ret(_permuted(context, builder, table, form.args[0]))
-        forms.append(f"_ZGV_LLVM_N{n}v_{name}({form.name})")
-    forms_of = f'"vector-function-abi-variant"="{",".join(forms)}"'
-    function = _function(module, name, I32, "noinline", "speculatable", forms_of)
-    builder = ir.IRBuilder(function.append_basic_block())
-    number = builder.and_(function.args[0], I32(ENTRIES - 1))
-    builder.ret(builder.extract_element(_vector(table), number))
-    return function
 
+    def one(builder, args):
+        number = builder.and_(args[0], I32(ENTRIES - 1))
+        return builder.extract_element(_vector(table), number)
 
-def _function(module, name, kind, *attributes):
-    function = ir.Function(module, ir.FunctionType(kind, [kind]), name)
-    function.linkage = "weak_odr"  # else LLVM drops what nothing calls before it makes vectors
-    for attribute in ("nounwind", "readnone", "willreturn", *attributes):
-        set.add(function.attributes, attribute)  # llvmlite's own `add` does not know all of them
-    return function
+    def several(builder, lanes, args):
+        return _permuted(context, builder, table, args[0])
+
+    kind = ir.FunctionType(I32, [I32])
+    return vector_forms.define(context, module, name, kind, "v", one, several)
 
 
 def _permuted(context, builder, table, index):

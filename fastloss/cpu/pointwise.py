@@ -15,6 +15,7 @@ import numpy as np
 
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.driver import ALL_GOOD
+from fastloss.cpu.float_bits import nan_unless
 from fastloss.cpu.ir import (
     IN_ARRAY,
     IN_RECORD,
@@ -29,7 +30,7 @@ from fastloss.cpu.ir import (
 )
 from fastloss.cpu.loop import for_each, with_loop
 from fastloss.cpu.memory import STORAGE, load_float64, load_int64, peek_int64, poke_int64
-from fastloss.cpu.signs import keep_signs, kept_bytes, kept_signs
+from fastloss.cpu.signs import keep_signs, kept_bytes, kept_sign
 from fastloss.cpu.transfers import BITS, apart, deliver, fetch, place
 from fastloss.dtypes import EPS, real_dtype
 from fastloss.elementary import inline, jitable
@@ -105,32 +106,36 @@ def _prepare_kernel(
     return Kernel(make, label_of(*parts), fingerprint(valid))
 
 
-def _make_search(valid: Formula | None, predictions: str, targets: str) -> Any:
-    """Make the function that looks through a tile's rows for values that are not valid."""
-    valid = inline(valid or everything)
+def _make_search(domain: Formula | None, predictions: str, targets: str) -> tuple[Any, Any]:
+    """Make what says of one element if it is valid, and what looks through rows for the others."""
+    within = inline(domain or everything)
     load_p, load_t = STORAGE[predictions].load, STORAGE[targets].load
     real = real_dtype(predictions).type
     tolerance = 4.0 * EPS[predictions]
+
+    @inline
+    def valid(prediction, target):
+        return within(prediction, target, real(tolerance))
 
     @jitable
     def first_invalid(p, t, n):
         """Index of the first element outside the domain, or ALL_GOOD."""
         bad = False
         for i in range(n):
-            bad |= not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance))
+            bad |= not valid(real(load_p(p, i)), real(load_t(t, i)))
         if bad:
             for i in range(n):
-                if not valid(real(load_p(p, i)), real(load_t(t, i)), real(tolerance)):
+                if not valid(real(load_p(p, i)), real(load_t(t, i))):
                     return i
         return ALL_GOOD
 
-    return first_invalid
+    return valid, first_invalid
 
 
 def _make_prepare(
     valid: Formula | None, predictions: str, targets: str, weighted: bool, signs: bool
 ) -> Callable[..., Any]:
-    first_invalid = _make_search(valid, predictions, targets)
+    _, first_invalid = _make_search(valid, predictions, targets)
     real = real_dtype(predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
     p_bits, t_bits = BITS[STORAGE[predictions].itemsize], BITS[STORAGE[targets].itemsize]
@@ -188,7 +193,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
     hess = inline(spec.hess or spec.grad)
     p_size, load_p, store_p, *_ = STORAGE[variant.predictions]
     real = real_dtype(variant.predictions).type
-    t_size, load_t, *_ = STORAGE[real.__name__ if variant.signs else variant.targets]
+    t_size, load_t, *_ = STORAGE[variant.targets]
     real_size, load_real, store_real, peek_real, _ = STORAGE[real.__name__]
     n_options = len(spec.options)
     where = tuple(map(_place, variant.array_options, variant.constants))
@@ -196,20 +201,23 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
     OPTION_ARRAYS = any(variant.array_options)
     p_bits, t_bits, real_bits = BITS[p_size], BITS[t_size], BITS[real_size]
     WEIGHTED, CHECKED, SIGNS = variant.weighted, variant.checked, variant.signs
-    valid = spec.domain.valid if spec.domain else None
-    first_invalid = _make_search(valid, variant.predictions, variant.targets)
+    domain = spec.domain.valid if spec.domain else None
+    valid, first_invalid = _make_search(domain, variant.predictions, variant.targets)
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
     REDUCED = LOSS and not PER_ELEMENT
+    # Where losses are added up, that of an invalid value is nan, and a sum of nan looked into.
+    IN_LOOP = CHECKED and REDUCED
     # LLVM would report a loop of somebody's formulas that it cannot make vectors of as told.
     SUMMED = REDUCED and own
     # Whether nothing but how the arrays lie asks for tiles.
-    WHOLE = not (CHECKED or SIGNS or OPTION_ARRAYS or (REDUCED and not SUMMED))
+    BEFORE = CHECKED and not IN_LOOP
+    WHOLE = not (BEFORE or OPTION_ARRAYS or (REDUCED and not SUMMED))
 
     @inline
     def element(i, p, t, w, u, values, lines, scale, loss, g, h):
         """Compute an element of rows; return its loss where that is SUMMED."""
         prediction = real(load_p(p, i))
-        target = real(load_t(t, i))
+        target = kept_sign(t, i, real(0)) if SIGNS else real(load_t(t, i))
         options = mix_tuple(values, lines, i, where)
         weight, factor = real(1), scale
         if WEIGHTED:
@@ -219,6 +227,8 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
             v = real(value(prediction, target, *options))
             if WEIGHTED:
                 v = v * weight if weight != real(0) else real(0)
+            if IN_LOOP:
+                v = nan_unless(valid(prediction, target), v)
             if not SUMMED:
                 store_real(loss, i, v)
         if GRAD:
@@ -276,11 +286,11 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
             lines = load_tuple(addresses, addresses_of, 0)
             p = fetch(call.p, call.p_layout, start, n, b, p_bits)
             if SIGNS:
-                kept = peek_int64(record, SCRATCH) + kept_bytes(start)
-                t = kept_signs(kept, n, b + LINE, real(0))
+                t = peek_int64(record, SCRATCH) + kept_bytes(start)
             else:
                 t = fetch(call.t, call.t_layout, start, n, b + LINE, t_bits)
-            if CHECKED:
+            # Of a single tile, the results may be written where the caller sees them.
+            if BEFORE or (IN_LOOP and call.n <= TILE):
                 bad = first_invalid(p, t, n)
                 if bad != ALL_GOOD:
                     refused = start + bad
@@ -296,7 +306,13 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
             if (GRAD and g == p) or (HESS and h == p):
                 p = apart(p, n, b, p_bits)
             loss = call.loss + start * real_size if PER_ELEMENT else losses
-            total += tile(n, p, t, w, u, values, lines, scale, loss, g, h)
+            part = tile(n, p, t, w, u, values, lines, scale, loss, g, h)
+            if IN_LOOP and part != part:
+                bad = first_invalid(p, t, n)
+                if bad != ALL_GOOD:
+                    refused = start + bad
+                    break
+            total += part
             if GRAD:
                 deliver(g, call.g, call.g_layout, start, n, b + 4 * LINE, p_bits)
             if HESS:

@@ -1,7 +1,8 @@
 """Targets of -1 and +1 as one bit each.
 
 Where they are looked through before anything is computed, their signs are kept: 32 times less
-memory than the float32 targets, which need not be read a second time.
+memory than the float32 targets, which need not be read a second time. Where they are computed with,
+a vector of signs is made of its bits in registers.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import types
 
+from fastloss.cpu import vector_forms
 from fastloss.cpu.intrinsic import intrinsic
-from fastloss.cpu.ir import I16, pointer
+from fastloss.cpu.ir import I8, I16, I64, pointer
 from fastloss.cpu.transfers import apart
 from fastloss.elementary import jitable
 
@@ -56,20 +58,47 @@ def gather_signs(typingctx, line, group, bits, kept):
 
 
 @intrinsic
-def scatter_signs(typingctx, kept, group, line, like):
-    """line[...] = the group's numbers, -1 and +1 of the type of `like`."""
+def kept_sign(typingctx, kept, index, like):
+    """-1 or +1, of the type of `like`: the sign with the number `index`.
+
+    In a loop of vectors that begins at a whole group.
+    """
 
     def codegen(context, builder, signature, args):
-        kept, group, line, like = args
-        signs = builder.load(pointer(builder, kept, group, I16), align=1)
-        negative = builder.bitcast(signs, ir.VectorType(ir.IntType(1), GROUP))
-        kind = ir.VectorType(like.type, GROUP)
-        one, minus_one = (ir.Constant(kind, [value] * GROUP) for value in (1.0, -1.0))
-        numbers = builder.select(negative, minus_one, one)
-        builder.store(numbers, _lanes(builder, line, group, like.type), align=1)
-        return context.get_dummy_value()
+        kept, index, like = args
+        name = f"fastloss_kept_sign_{like.type}"
+        function = builder.module.globals.get(name) or _define(
+            context, builder.module, name, like.type
+        )
+        return builder.call(function, [kept, index])
 
-    return types.void(types.int64, types.int64, types.int64, like), codegen
+    return like(types.int64, types.int64, like), codegen
+
+
+def _define(context, module, name, kind):
+    """Define the function of the address and one index, and those of several that follow."""
+
+    def bits_from(builder, args, lanes):
+        """As many bits as there are lanes, from that of the index on; none is in the next group."""
+        kept, index = args
+        item = I16 if lanes == GROUP else I8
+        byte = builder.lshr(index, I64(3))
+        place = builder.bitcast(pointer(builder, kept, byte, I8), item.as_pointer())
+        held = builder.load(place, align=1)
+        within = builder.trunc(builder.and_(index, I64(item.width - 1)), item)
+        return builder.trunc(builder.lshr(held, within), ir.IntType(lanes))
+
+    def one(builder, args):
+        negative = bits_from(builder, args, 1)
+        return builder.select(negative, kind(-1.0), kind(1.0))
+
+    def several(builder, lanes, args):
+        flags, numbers = (ir.VectorType(item, lanes) for item in (ir.IntType(1), kind))
+        negative = builder.bitcast(bits_from(builder, args, lanes), flags)
+        return builder.select(negative, numbers([-1.0] * lanes), numbers([1.0] * lanes))
+
+    sign_at = ir.FunctionType(kind, [I64, I64])
+    return vector_forms.define(context, module, name, sign_at, "ul", one, several, "readonly")
 
 
 @jitable
@@ -79,11 +108,3 @@ def keep_signs(line, n, kept, buffer, bits):
         line = apart(line, n, buffer, bits)
     for group in range(groups_of(n)):
         gather_signs(line, group, bits, kept)
-
-
-@jitable
-def kept_signs(kept, n, buffer, like):
-    """Fill a buffer, whole groups long, with `n` numbers whose signs were kept; return it."""
-    for group in range(groups_of(n)):
-        scatter_signs(kept, group, buffer, like)
-    return buffer

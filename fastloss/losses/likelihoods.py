@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastloss.checks import flag, number
-from fastloss.elementary import const, divide, exp, inline, log, maximum
+from fastloss.elementary import choose, const, divide, exp, inline, log, maximum
 from fastloss.loss import register
 from fastloss.losses.describe import ARRAYS, CALL, ERRORS
 from fastloss.losses.pieces import scaled, scaled_exp
@@ -34,7 +34,8 @@ def rate_value(p, t, log_input, eps, per_count):
     if log_input:
         rate = exp(p)
         # Beyond the range it is beyond all others; a fused multiplication would not see that.
-        return rate if rate == const(math.inf, p) else rate - scaled(t, p - per_count)
+        # With "if", the target would be loaded under a mask, when the exponential is there.
+        return choose(rate == const(math.inf, p), rate, rate - scaled(t, p - per_count))
     return p - scaled(t, log(p + eps) - per_count)
 
 

@@ -1,6 +1,5 @@
-"""Tables that vectors are looked up in: what is found, and how kernels are compiled with them."""
+"""Tables that vectors are looked up in."""
 
-import re
 import struct
 
 import llvmlite.binding
@@ -8,13 +7,11 @@ import numpy as np
 import pytest
 from numba import njit
 
-import fastloss as fl
 import fastloss.jit
-from fastloss.cpu import compile as compilation
 from fastloss.cpu.float_bits import power_of_step, two_powers_of_step
 from fastloss.cpu.logarithms import RECIPROCALS, log_near, reciprocal_near
 from fastloss.cpu.lookup import ENTRIES
-from tests.helpers import EPS, FLOAT32, compiled_anew, each, run_python
+from tests.helpers import EPS, FLOAT32, each, run_python
 
 FEATURES = llvmlite.binding.get_host_cpu_features()
 PERMUTES = pytest.mark.skipif(not FEATURES.get("avx2"), reason="the CPU permutes no vectors")
@@ -86,87 +83,6 @@ def test_logarithms_of_reciprocals_are_exact():
         assert struct.unpack("f", struct.pack("f", c)) == (c,)
         assert abs(np.log(c) + log) < 2e-10
         assert log * 2**16 == round(log * 2**16)
-
-
-# --- kernels ----------------------------------------------------------------------------
-
-
-def rows(classes, *more):
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(64, classes, *more)).astype(np.float32)
-    return logits, rng.integers(0, classes, (64, *more))
-
-
-def call_ntxent():
-    logits, _ = rows(40)
-    fl.ntxent.value_and_grad(logits, np.arange(64) // 2)
-
-
-def call_focal():
-    logits, _ = rows(100)
-    fl.focal.value_and_grad(logits, (logits > 0).astype(np.float32))
-
-
-#: A call that needs a kernel of each of these modules, and the loss that it is made for, if any.
-CALLS = {
-    "pointwise": (call_focal, "focal"),
-    "row_lanes": (
-        lambda: fl.focal_cross_entropy.value_and_grad(*rows(10)),
-        "focal_cross_entropy",
-    ),
-    "row_losses": (
-        lambda: fl.focal_cross_entropy.value_and_grad(*rows(1000)),
-        "focal_cross_entropy",
-    ),
-    "similarities": (call_ntxent, ""),
-    "softmax_flat": (lambda: fl.cross_entropy.value_and_grad(*rows(10)), ""),
-    "softmax_lanes": (lambda: fl.cross_entropy.value_and_grad(*rows(10, 50), axis=1), ""),
-    "softmax_rows": (lambda: fl.cross_entropy.value_and_grad(*rows(1000)), ""),
-}
-
-
-def kernel_of(name):
-    """A kernel of a module for float32, compiled anew."""
-    call, loss = CALLS[name]
-    call()
-    *_, kernel = (
-        kernel
-        for kernel in compilation.KERNELS
-        if "compiled" in vars(kernel) and is_for(kernel.make, f"fastloss.cpu.{name}", loss)
-    )
-    return compiled_anew(kernel)
-
-
-def is_for(make, module, loss):
-    """Whether a kernel's maker is of a module, for float32 and that loss."""
-    args = str(getattr(make, "args", ()))
-    named = not loss or f"name={loss!r}" in args
-    return getattr(make, "func", make).__module__ == module and "float32" in args and named
-
-
-def libraries(library):
-    """The library and all that were linked into it, and into them."""
-    found = {id(library): library}
-    for linked in library._linking_libraries:
-        found.update((id(one), one) for one in libraries(linked))
-    return found.values()
-
-
-FORM = r"@fastloss_table_[0-9a-f]+_\d+\("
-
-
-@PERMUTES
-@each("name", CALLS)
-def test_no_kernel_calls_a_table_in_a_loop(name):
-    """In a process that compiles, functions that are called are those of their own libraries."""
-    kernel = kernel_of(name)
-    assert re.search(r"@llvm\.x86\.avx\w+\.perm\w+", kernel.inspect_llvm()), "no permutation"
-    for library in libraries(kernel._library):
-        for function in library._final_module.functions:
-            text = str(function)
-            own = not function.is_declaration and function.linkage.name == "external"
-            inlined = any(b"alwaysinline" in attributes for attributes in function.attributes)
-            assert inlined or not own or not re.search(rf"call [^\n]*{FORM}", text), function.name
 
 
 @pytest.mark.skipif("avx" not in FEATURES, reason="the names of features are x86's")
