@@ -85,23 +85,23 @@ read_call = make_read_record("read_call", __name__, PointwiseCall, ARRAYS)
 # --- before anything is written ---------------------------------------------------------
 
 
-def prepare_kernel(domain: Domain | None, variant: PointwiseVariant) -> Kernel | None:
-    """Return the kernel that sums the weights and looks for values outside the domain.
+def prepare_kernel(domain: Domain | None, variant: PointwiseVariant, summed: bool) -> Kernel | None:
+    """Return the kernel that looks for values outside the domain and, if `summed`, sums weights.
 
     It knows nothing of the loss: one serves all of them, whatever they return.
     """
-    p, t, weighted = variant.predictions, variant.targets, variant.weighted
     if domain is not None:
-        return _prepare_kernel(domain.valid, p, t, weighted, variant.signs)
-    real = real_dtype(p).name
-    return _prepare_kernel(None, real, real, True, False) if weighted else None
+        p, t = variant.predictions, variant.targets
+        return _prepare_kernel(domain.valid, p, t, summed, variant.signs)
+    real = real_dtype(variant.predictions).name
+    return _prepare_kernel(None, real, real, True, False) if summed else None
 
 
 @functools.cache
 def _prepare_kernel(
-    valid: Formula | None, predictions: str, targets: str, weighted: bool, signs: bool
+    valid: Formula | None, predictions: str, targets: str, summed: bool, signs: bool
 ) -> Kernel:
-    parts = valid, predictions, targets, weighted, signs
+    parts = valid, predictions, targets, summed, signs
     make = functools.partial(_make_prepare, *parts)
     return Kernel(make, label_of(*parts), fingerprint(valid))
 
@@ -133,14 +133,14 @@ def _make_search(domain: Formula | None, predictions: str, targets: str) -> tupl
 
 
 def _make_prepare(
-    valid: Formula | None, predictions: str, targets: str, weighted: bool, signs: bool
+    valid: Formula | None, predictions: str, targets: str, summed: bool, signs: bool
 ) -> Callable[..., Any]:
     _, first_invalid = _make_search(valid, predictions, targets)
     real = real_dtype(predictions).type
     real_size, load_real, *_ = STORAGE[real.__name__]
     p_bits, t_bits = BITS[STORAGE[predictions].itemsize], BITS[STORAGE[targets].itemsize]
     real_bits = BITS[real_size]
-    CHECKED, WEIGHTED, SIGNS = valid is not None, weighted, signs
+    CHECKED, SUMMED, SIGNS = valid is not None, summed, signs
 
     def prepare(record, chunk, slot):
         call = read_call(record)
@@ -157,7 +157,7 @@ def _make_prepare(
                 if SIGNS:
                     kept = peek_int64(record, SCRATCH) + kept_bytes(start)
                     keep_signs(t, n, kept, b + LINE, t_bits)
-            if WEIGHTED:
+            if SUMMED:
                 w = fetch(call.w, call.w_layout, start, n, b, real_bits)
                 for i in range(n):
                     total = running_sum(total, np.float64(load_real(w, i)))

@@ -49,22 +49,24 @@ class PointwisePlan(CpuPlan):
             value if value in option.constants else None
             for value, option in zip(given, spec.options, strict=True)
         )
-        # A tile is looked through before it is computed: nothing is written if there is no other.
+        self.divisor = 1.0
+        if self.mean:
+            self.divisor = float(p.size) if operands.sample_weight is None else math.nan
+        summed = math.isnan(self.divisor)
+        # A single tile is looked through before it is computed: then nothing is written.
         unseen = (operands.grad_out is None and operands.hess_out is None) or p.size <= TILE
-        self.checks = spec.domain is not None and unseen and not self.weighted
-        signs = spec.domain is not None and spec.domain.signs and not self.checks
+        self.checks = spec.domain is not None and unseen and not summed
+        before = None if self.checks else spec.domain
+        signs = before is not None and before.signs
         self.scratch = kept_bytes(p.size) if signs else 0
         variant = PointwiseVariant(
             name_of(p.dtype), name_of(t.dtype), self.weighted, is_array, self.outputs,
             constants, self.checks, signs,
         )  # fmt: skip
-        self.prepare = None if self.checks else prepare_kernel(spec.domain, variant)
+        self.prepare = prepare_kernel(before, variant, summed)
         self.compute = compute_kernel(spec, variant)
         self.size = p.size
         self.chunks = self.prepare_chunks = -(-p.size // CHUNK)
-        self.divisor = 1.0
-        if self.mean:
-            self.divisor = float(p.size) if operands.sample_weight is None else math.nan
         # Along the memory of the predictions, so that arrays in Fortran order are contiguous.
         self.walk_order = self.memory_order
         if self.outputs.per_example:

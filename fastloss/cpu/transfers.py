@@ -48,6 +48,14 @@ def copy_items(target, target_step, source, source_step, n, bits):
 
 
 @jitable
+def repeat_item(target, source, n, bits):
+    """Write one element `n` times, in a row."""
+    item = peek_like(source, 0, bits)
+    for i in range(n):
+        poke_like(target, i, item)
+
+
+@jitable
 def line_at(address, layout, start, n, bits):
     """Address of the elements start .. start + n where they lie in a row, else 0."""
     itemsize = size_of(bits)
@@ -70,7 +78,11 @@ def fetch(address, layout, start, n, buffer, bits):
     while done < n:
         run, stride = run_at(layout, start + done, n - done)
         source = address + offset_of(layout, start + done, itemsize)
-        copy_items(buffer + done * itemsize, itemsize, source, stride, run, bits)
+        target = buffer + done * itemsize
+        if stride == 0:
+            repeat_item(target, source, run, bits)
+        else:
+            copy_items(target, itemsize, source, stride, run, bits)
         done += run
     return buffer
 

@@ -14,8 +14,8 @@ from fastloss.spec import Option
 
 __all__ = ["gamma_nll", "gaussian_nll", "poisson_nll", "tweedie_nll"]
 
-_LOG_INPUT = Option("log_input", True, flag)
-_FULL = Option("full", False, flag)
+_LOG_INPUT = Option("log_input", True, flag, constants=(True,))
+_FULL = Option("full", False, flag, constants=(False,))
 
 # --- Poisson ----------------------------------------------------------------------------
 

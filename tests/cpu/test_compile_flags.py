@@ -103,10 +103,10 @@ def test_one_search_for_invalid_values_serves_all_losses_and_outputs():
         for outputs in (Outputs(True, True, False, False), Outputs(False, True, True, False)):
             arrays = (False,) * len(spec.options)
             variant = PointwiseVariant("float32", "float32", False, arrays, outputs)
-            found.append(prepare_kernel(spec.domain, variant))
+            found.append(prepare_kernel(spec.domain, variant, False))
     assert found[0] is not None and all(kernel is found[0] for kernel in found)
-    weighted = prepare_kernel(spec.domain, variant._replace(weighted=True))
-    assert weighted is not found[0], "it sums the weights as well"
+    summing = prepare_kernel(spec.domain, variant, True)
+    assert summing is not found[0], "it sums the weights as well"
 
 
 @pytest.mark.parametrize("grad", [False, True])

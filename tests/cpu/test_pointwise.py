@@ -91,6 +91,18 @@ def test_a_prediction_of_nan_is_valid(place):
         fl.hinge(predictions, targets)
 
 
+@each("reduction", ["mean", "sum", "none"])
+def test_with_a_weight_of_0_it_is_invalid_all_the_same(reduction):
+    for place in PLACES:
+        predictions, targets = draw()
+        targets[place] = 0.0
+        weights = np.where(targets == 0.0, 0.0, 1.0)
+        with pytest.raises(ValueError, match=rf"at \({place},\)"):
+            fl.hinge.value_and_grad(
+                predictions, targets, sample_weight=weights, reduction=reduction
+            )
+
+
 def test_nothing_of_a_single_tile_is_written():
     predictions, targets = draw()
     predictions, targets = predictions[:TILE], targets[:TILE]
