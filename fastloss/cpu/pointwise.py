@@ -205,44 +205,47 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
     valid, first_invalid = _make_search(domain, variant.predictions, variant.targets)
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
     REDUCED = LOSS and not PER_ELEMENT
-    # Where losses are added up, that of an invalid value is nan, and a sum of nan looked into.
-    IN_LOOP = CHECKED and REDUCED
-    # LLVM would report a loop of somebody's formulas that it cannot make vectors of as told.
-    SUMMED = REDUCED and own
-    # Whether nothing but how the arrays lie asks for tiles.
+    # Losses are; and whatever there is, if it is checked: what an invalid value adds to the sum is
+    # nan, and where the sum is nan the values are searched. Not in somebody's formulas: LLVM would
+    # report a loop that it cannot make vectors of as told.
+    SUMMED = (REDUCED or CHECKED) and own
+    IN_LOOP = CHECKED and (SUMMED or REDUCED)
     BEFORE = CHECKED and not IN_LOOP
+    # Whether nothing but how the arrays lie asks for tiles.
     WHOLE = not (BEFORE or OPTION_ARRAYS or (REDUCED and not SUMMED))
 
     @inline
     def element(i, p, t, w, u, values, lines, scale, loss, g, h):
-        """Compute an element of rows; return its loss where that is SUMMED."""
+        """Compute an element of rows; where it is SUMMED, return the first thing found."""
         prediction = real(load_p(p, i))
         target = kept_sign(t, i, real(0)) if SIGNS else real(load_t(t, i))
         options = mix_tuple(values, lines, i, where)
-        weight, factor = real(1), scale
+        weight, factor, found = real(1), scale, real(0)
         if WEIGHTED:
             weight = load_real(w, i)
             factor = scale * weight * load_real(u, i)
         if LOSS:
-            v = real(value(prediction, target, *options))
+            found = real(value(prediction, target, *options))
             if WEIGHTED:
-                v = v * weight if weight != real(0) else real(0)
-            if IN_LOOP:
-                v = nan_unless(valid(prediction, target), v)
-            if not SUMMED:
-                store_real(loss, i, v)
+                found = found * weight if weight != real(0) else real(0)
         if GRAD:
             d = factor * real(grad(prediction, target, *options))
             if WEIGHTED:
                 d = d if weight != real(0) else real(0)
             store_p(g, i, d)
+            found = found if LOSS else d
         if HESS:
             d = factor * real(hess(prediction, target, *options))
             if WEIGHTED:
                 d = d if weight != real(0) else real(0)
             store_p(h, i, d)
+            found = found if LOSS or GRAD else d
+        if IN_LOOP:
+            found = nan_unless(valid(prediction, target), found)
+        if PER_ELEMENT or (REDUCED and not SUMMED):
+            store_real(loss, i, found)
         if SUMMED:
-            return v
+            return found
 
     @inline
     def loss_at(i, loss):
@@ -250,7 +253,7 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, own: bool) -> 
 
     @with_loop
     def tile(n, p, t, w, u, values, lines, scale, loss, g, h):
-        """Compute `n` elements that lie in rows; return the sum of their losses."""
+        """Compute `n` elements that lie in rows; return the sum of their losses, if any."""
         rows = p, t, w, u, values, lines, scale, loss, g, h
         if SUMMED:
             return for_each(n, element, rows)

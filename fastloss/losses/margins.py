@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastloss.checks import flag, number
-from fastloss.elementary import const, exp, inline, maximum, sigmoid, softplus
+from fastloss.elementary import choose, const, exp, inline, maximum, sigmoid, softplus
 from fastloss.loss import register
 from fastloss.losses.describe import CALL, ERRORS, SIGN_ERRORS
 from fastloss.losses.pieces import inside_margin
@@ -207,17 +207,20 @@ perceptron = register(
 
 def modified_huber_value(p, t):
     z = p * t
-    return const(-4.0, p) * z if z < const(-1.0, p) else gap_value(const(1.0, p) - z, True)
+    near = gap_value(const(1.0, p) - z, True)
+    return choose(z < const(-1.0, p), const(-4.0, p) * z, near)
 
 
 def modified_huber_grad(p, t):
     z = p * t
-    return const(-4.0, p) * t if z < const(-1.0, p) else gap_grad(const(1.0, p) - z, t, True)
+    near = gap_grad(const(1.0, p) - z, t, True)
+    return choose(z < const(-1.0, p), const(-4.0, p) * t, near)
 
 
 def modified_huber_hess(p, t):
     z = p * t
-    return const(0.0, p) if z < const(-1.0, p) else gap_hess(const(1.0, p) - z, t, True)
+    near = gap_hess(const(1.0, p) - z, t, True)
+    return choose(z < const(-1.0, p), const(0.0, p), near)
 
 
 modified_huber = register(

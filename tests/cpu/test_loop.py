@@ -104,5 +104,8 @@ p, t = np.linspace(-1, 1, {TILE + 3}), np.zeros({TILE + 3})
 loss, gradient = fl.pointwise_loss("without_vectors", value, grad).value_and_grad(p, t)
 assert abs(loss) < 1e-12 and abs(gradient * p.size - np.exp(-p**2)).max() < 1e-12
 fl.focal(p, abs(t))
+signs = np.ones_like(p)
+for loss in (fl.hinge, fl.perceptron, fl.modified_huber):
+    loss.grad(p, signs), loss.grad_and_hess(p, signs), loss(p, signs, reduction='none')
 """
     assert run_python(code, NUMBA_CACHE_DIR=tmp_path).stderr == ""
