@@ -12,6 +12,7 @@ from fastloss.axes import axes_of, without
 from fastloss.checks import as_float
 from fastloss.cpu import (
     probabilities,
+    probabilities_flat,
     row_fours,
     row_lanes,
     row_losses,
@@ -30,8 +31,9 @@ from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpe
 from fastloss.variant import class_variant, row_variant
 
 #: Rows shorter than this are not worth what is done once for each of them: for softmax without
-#: gaps between the rows, and with gaps; for a `RowSpec`.
+#: gaps between the rows, and with gaps; for a `RowSpec`; for probabilities without gaps.
 SHORT_BELOW, SHORT_BELOW_WITH_GAPS, SHORT_BELOW_OF_FORMULAS = 160, 32, 64
+SHORT_BELOW_OF_PROBABILITIES = 160
 
 #: Rows from this on are gathered one by one: a tile of them would leave the caches.
 LONG_FROM = 8192
@@ -179,7 +181,8 @@ def choose_family(
         by_rows = classes >= (SHORT_BELOW_OF_FORMULAS if in_rows else LONG_FROM)
         return row_losses if by_rows or None in steps else row_lanes
     if not spec.from_logits:
-        return probabilities
+        short = without_gaps and classes < SHORT_BELOW_OF_PROBABILITIES
+        return probabilities_flat if short else probabilities
     if in_rows and classes >= (SHORT_BELOW if without_gaps else SHORT_BELOW_WITH_GAPS):
         return softmax_rows
     return softmax_flat if without_gaps else softmax_lanes

@@ -1,6 +1,7 @@
 """Categorical cross-entropy: predictions are probabilities over the classes of an axis.
 
-A class index without smoothing looks at one probability and writes one gradient.
+A class index without smoothing looks at one probability and writes one gradient. One example after
+the other: long rows, and those of which the numbers do not lie one after the other.
 """
 
 from __future__ import annotations

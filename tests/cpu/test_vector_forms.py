@@ -22,6 +22,11 @@ def rows(classes, *more):
     return logits, rng.integers(0, classes, (64, *more))
 
 
+def probabilities(classes):
+    targets = np.full((64, classes), 1 / classes, np.float32)
+    return targets.copy(), targets
+
+
 def call_ntxent():
     logits, _ = rows(40)
     fl.ntxent.value_and_grad(logits, np.arange(64) // 2)
@@ -35,6 +40,10 @@ def call_focal():
 #: A call that needs a kernel of each of these modules, and the loss that it is made for, if any.
 CALLS = {
     "pointwise": (call_focal, "focal"),
+    "probabilities_flat": (
+        lambda: fl.categorical_cross_entropy.value_and_grad(*probabilities(10)),
+        "",
+    ),
     "row_lanes": (
         lambda: fl.focal_cross_entropy.value_and_grad(*rows(10)),
         "focal_cross_entropy",

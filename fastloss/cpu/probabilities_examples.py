@@ -1,0 +1,147 @@
+"""What categorical cross-entropy computes once for each example, where many go side by side.
+
+The twin of `softmax_examples`: the examples of a tile have a line for every number in question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastloss.cpu.examples import entry_of, target_of
+from fastloss.cpu.ir import running_sum
+from fastloss.cpu.loop import with_loop
+from fastloss.cpu.memory import (
+    STORAGE,
+    load_float64,
+    peek_float64,
+    peek_int64,
+    poke_float64,
+    poke_int64,
+)
+from fastloss.dtypes import real_dtype
+from fastloss.elementary import inline, jitable
+from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
+from fastloss.variant import ClassVariant
+
+
+class Lines(NamedTuple):
+    """Addresses of the lines of a tile: of int64 (y), of float64, of the predictions' real."""
+
+    y: int  # 0 where there is none
+    hot: int
+    weight: int
+    factor: int
+    at_y: int  # real, as all that follow
+    beside: int
+    narrow: int
+    entry: int
+    h_entry: int
+
+
+LINES = len(Lines._fields)
+
+
+class Steps(NamedTuple):
+    """The steps of a tile of m examples, the first of which has the number `start`."""
+
+    #: (call, outer, start, m, x, class_step, lane_step, lines): look up what belongs to each
+    #: example, return how many weigh 0; class c of example k lies at
+    #: x + c class_step + k lane_step.
+    read: Callable[..., Any]
+    #: (call, start, m, lines) -> the sum of the losses; `beside` has that of the mass beside the
+    #: class indices.
+    add_up: Callable[..., Any]
+    #: (m, masses, class_step, lane_step, lines): write the derivatives by each example's own class.
+    derive: Callable[..., Any]
+
+
+@jitable
+def lines_at(first, line):
+    """The lines that lie from an address on, each of so many bytes."""
+    return Lines(
+        first, first + line, first + 2 * line, first + 3 * line, first + 4 * line,
+        first + 5 * line, first + 6 * line, first + 7 * line, first + 8 * line,
+    )  # fmt: skip
+
+
+def make_terms(variant: ClassVariant) -> tuple[Any, Any]:
+    """Make (what a class adds to the loss of its row, its derivatives).
+
+    The first is a function of (p, mass), the second of (p, mass, factor).
+    """
+    real = real_dtype(variant.predictions).type
+    GRAD, HESS = variant.outputs.grad, variant.outputs.hess
+
+    @inline
+    def term(p, mass):
+        return mass * surprise(p)
+
+    @inline
+    def slopes(p, mass, factor):
+        by_mass = factor * mass
+        first = by_mass * surprise_slope(p) if GRAD else real(0)
+        return first, by_mass * surprise_curvature(p) if HESS else real(0)
+
+    return term, slopes
+
+
+def make_steps(variant: ClassVariant) -> Steps:
+    """Make the steps."""
+    peek_x = STORAGE[variant.predictions].peek
+    real = real_dtype(variant.predictions).type
+    _, load_real, store_real, peek, poke = STORAGE[real.__name__]
+    _, slopes = make_terms(variant)
+    SOFT, MASS = variant.soft, variant.mass
+    _, GRAD, HESS, PER_EXAMPLE = variant.outputs
+
+    @jitable
+    def read(call, outer, start, m, x, class_step, lane_step, lines):
+        weightless = 0
+        for lane in range(m):
+            y, hot, w = target_of(call, start + lane, SOFT)
+            if y < 0:
+                y, hot = 0, 0.0
+            weightless += 1 if w == 0.0 else 0
+            poke_int64(lines.y, lane, y)
+            poke_float64(lines.hot, lane, hot)
+            poke_float64(lines.weight, lane, w)
+            f = outer * w * entry_of(call.u, start + lane)
+            poke_float64(lines.factor, lane, f)
+            if not SOFT:
+                poke(lines.at_y, lane, real(peek_x(x + y * class_step + lane * lane_step, 0)))
+            poke(lines.narrow, lane, real(f))
+        return weightless
+
+    @with_loop
+    def add_up(call, start, m, lines):
+        losses = 0.0
+        for lane in range(m):
+            v = np.float64(load_real(lines.beside, lane)) if MASS else 0.0
+            if not SOFT:
+                hot = load_float64(lines.hot, lane)
+                own = hot * np.float64(surprise(load_real(lines.at_y, lane)))
+                v += own if hot != 0.0 else 0.0
+            w = load_float64(lines.weight, lane)
+            v = v * w if w != 0.0 else 0.0
+            losses = running_sum(losses, v)
+            if PER_EXAMPLE:
+                store_real(call.loss, start + lane, real(v))
+        return losses
+
+    @jitable
+    def derive(m, masses, class_step, lane_step, lines):
+        for lane in range(m):
+            mass = real(peek_float64(lines.hot, lane))
+            if MASS:
+                own = masses + peek_int64(lines.y, lane) * class_step + lane * lane_step
+                mass += peek(own, 0)
+            first, second = slopes(peek(lines.at_y, lane), mass, peek(lines.narrow, lane))
+            if GRAD:
+                poke(lines.entry, lane, first)
+            if HESS:
+                poke(lines.h_entry, lane, second)
+
+    return Steps(read, add_up, derive)
