@@ -77,11 +77,16 @@ def kernel_of(name):
 
 
 def is_for(make, module, loss):
-    """Whether a kernel's maker is of a module, for float32 and that loss."""
+    """Whether a kernel's maker is of a module, for float32 predictions and the loss' value."""
     args = str(getattr(make, "args", ()))
     named = not loss or f"name={loss!r}" in args
-    return getattr(make, "func", make).__module__ == module and "float32" in args and named
+    fits = all(f"{key}=" not in args or f"{key}={value!r}" in args for key, value in WANTED.items())
+    of_module = getattr(make, "func", make).__module__ == module
+    return of_module and "float32" in args and named and fits
 
+
+#: What a kernel's variant has to say, where it says something of it.
+WANTED = {"predictions": "float32", "loss": True}
 
 FORM = r"@fastloss_(table_[0-9a-f]+|kept_sign_[a-z]+)_\d+\("
 
