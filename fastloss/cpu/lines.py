@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba.core import types
 
-from fastloss.cpu.intrinsic import intrinsic
+from fastloss.cpu.intrinsic import intrinsic, intrinsic_called
 from fastloss.cpu.ir import I8, I64
 
 #: Examples that a line has room for.
@@ -33,6 +33,24 @@ def _read(builder, lines, line, lane, kind):
 def _write(builder, lines, line, lane, value):
     store = builder.store(value, _place(builder, lines, line, lane, value.type))
     store.align = 1
+
+
+def make_lines_at(name, module, lines):
+    """Make the intrinsic module.name(first, step): a NamedTuple of addresses, so far apart."""
+    kind = types.NamedUniTuple(types.int64, len(lines._fields), lines)
+
+    @intrinsic_called(name, module)
+    def lines_at(typingctx, first, step):
+        def codegen(context, builder, signature, args):
+            first, step = args
+            places = [
+                builder.add(first, builder.mul(step, I64(k))) for k in range(len(lines._fields))
+            ]
+            return context.make_tuple(builder, kind, places)
+
+        return kind(types.int64, types.int64), codegen
+
+    return lines_at
 
 
 @intrinsic

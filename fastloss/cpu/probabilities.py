@@ -15,12 +15,13 @@ import numpy as np
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import running_sum
 from fastloss.cpu.memory import STORAGE
+from fastloss.cpu.probabilities_examples import make_terms
 from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, make_rows
+from fastloss.cpu.softmax_parts import make_mass
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, jitable
 from fastloss.labels import label_of
-from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
-from fastloss.losses.softmax import class_target
+from fastloss.losses.probabilities import surprise
 from fastloss.variant import ClassVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel"]
@@ -39,18 +40,18 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
 def probability_steps(variant: ClassVariant) -> Steps:
     """Return the steps for the dtypes, options and outputs of `variant`."""
     _, load_x, store_x, peek_x, _ = STORAGE[variant.predictions]
-    _, load_t, *_ = STORAGE[variant.targets]
     real = real_dtype(variant.predictions).type
     load_real = STORAGE[real.__name__].load
-    SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
+    mass_beside = make_mass(variant)
+    term, slopes = make_terms(variant)
+    MASS, CLASS_WEIGHT = variant.mass, variant.class_weight
     _, GRAD, HESS, _ = variant.outputs
 
     @inline
     def mass_on(t, class_weight, keep, spread, c):
         """Probability mass on class c of the row whose soft targets are at `t`."""
-        y = real(load_t(t, c)) if SOFT else real(0)
         weight = load_real(class_weight, c) if CLASS_WEIGHT else real(1)
-        return class_target(y, weight, keep, spread)
+        return mass_beside(t, c, weight, keep, spread)
 
     @jitable
     def row_loss(x, t, classes, class_weight, keep, spread):
@@ -58,7 +59,7 @@ def probability_steps(variant: ClassVariant) -> Steps:
         total = real(0)
         for c in range(classes):
             mass = mass_on(t, class_weight, keep, spread, c)
-            total = running_sum(total, mass * surprise(real(load_x(x, c))))
+            total = running_sum(total, term(real(load_x(x, c)), mass))
         return np.float64(total)
 
     @inline
@@ -81,20 +82,23 @@ def probability_steps(variant: ClassVariant) -> Steps:
         f = real(factor)
         at_y = peek_x(x, max(y, 0))
         for c in range(classes):
-            p = load_x(x, c)
-            mass = mass_on(t, class_weight, keep, spread, c) if MASS else real(0)
+            first = second = real(0)
+            if MASS:
+                mass = mass_on(t, class_weight, keep, spread, c)
+                first, second = slopes(real(load_x(x, c)), mass, f)
             if GRAD:
-                store_x(g, c, f * mass * surprise_slope(p) if MASS else real(0))
+                store_x(g, c, first)
             if HESS:
-                store_x(h, c, f * mass * surprise_curvature(p) if MASS else real(0))
+                store_x(h, c, second)
         if y >= 0:
             mass = real(onehot)
             if MASS:
                 mass += mass_on(t, class_weight, keep, spread, y)
+            first, second = slopes(real(at_y), mass, f)
             if GRAD:
-                store_x(g, y, f * mass * surprise_slope(at_y))
+                store_x(g, y, first)
             if HESS:
-                store_x(h, y, f * mass * surprise_curvature(at_y))
+                store_x(h, y, second)
 
     @inline
     def write(call, x, t, y, onehot, state, factor, g, h):

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastloss.cpu.examples import entry_of, target_of
 from fastloss.cpu.ir import running_sum
+from fastloss.cpu.lines import make_lines_at
 from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import (
     STORAGE,
@@ -33,15 +34,17 @@ class Lines(NamedTuple):
     y: int  # 0 where there is none
     hot: int
     weight: int
-    factor: int
     at_y: int  # real, as all that follow
     beside: int
-    narrow: int
+    factor: int
     entry: int
     h_entry: int
 
 
 LINES = len(Lines._fields)
+
+#: lines_at(first, step): the lines that lie from an address on, each of so many bytes.
+lines_at = make_lines_at("lines_at", __name__, Lines)
 
 
 class Steps(NamedTuple):
@@ -56,15 +59,6 @@ class Steps(NamedTuple):
     add_up: Callable[..., Any]
     #: (m, masses, class_step, lane_step, lines): write the derivatives by each example's own class.
     derive: Callable[..., Any]
-
-
-@jitable
-def lines_at(first, line):
-    """The lines that lie from an address on, each of so many bytes."""
-    return Lines(
-        first, first + line, first + 2 * line, first + 3 * line, first + 4 * line,
-        first + 5 * line, first + 6 * line, first + 7 * line, first + 8 * line,
-    )  # fmt: skip
 
 
 def make_terms(variant: ClassVariant) -> tuple[Any, Any]:
@@ -108,11 +102,9 @@ def make_steps(variant: ClassVariant) -> Steps:
             poke_int64(lines.y, lane, y)
             poke_float64(lines.hot, lane, hot)
             poke_float64(lines.weight, lane, w)
-            f = outer * w * entry_of(call.u, start + lane)
-            poke_float64(lines.factor, lane, f)
             if not SOFT:
                 poke(lines.at_y, lane, real(peek_x(x + y * class_step + lane * lane_step, 0)))
-            poke(lines.narrow, lane, real(f))
+            poke(lines.factor, lane, real(outer * w * entry_of(call.u, start + lane)))
         return weightless
 
     @with_loop
@@ -138,7 +130,7 @@ def make_steps(variant: ClassVariant) -> Steps:
             if MASS:
                 own = masses + peek_int64(lines.y, lane) * class_step + lane * lane_step
                 mass += peek(own, 0)
-            first, second = slopes(peek(lines.at_y, lane), mass, peek(lines.narrow, lane))
+            first, second = slopes(peek(lines.at_y, lane), mass, peek(lines.factor, lane))
             if GRAD:
                 poke(lines.entry, lane, first)
             if HESS:

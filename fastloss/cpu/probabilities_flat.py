@@ -11,14 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 from fastloss.cpu.compile import Kernel
-from fastloss.cpu.examples import make_write_zeros, read_chunk
+from fastloss.cpu.examples import read_chunk
+from fastloss.cpu.flat_tiles import (
+    ACROSS_EXAMPLES,
+    examples_per_tile,
+    make_finish,
+    make_write_masses,
+)
 from fastloss.cpu.ir import allocate, least, release
 from fastloss.cpu.loop import with_loop
-from fastloss.cpu.memory import STORAGE, peek_float64, peek_int64
+from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.probabilities_examples import LINES, lines_at, make_steps, make_terms
 from fastloss.cpu.segments import VECTOR_BYTES, spread_rows, sum_rows
-from fastloss.cpu.softmax_flat import ACROSS_EXAMPLES, examples_per_tile
-from fastloss.cpu.softmax_parts import make_mass
 from fastloss.cpu.transfers import BITS, apart
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import jitable
@@ -40,25 +44,11 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     real = real_dtype(variant.predictions).type
     size, load_real, _, peek, poke = STORAGE[real.__name__]
     x_bits = BITS[x_size]
-    mass_on, write_zeros = make_mass(variant), make_write_zeros(variant)
+    write_masses, finish_tile = make_write_masses(variant), make_finish(variant)
     term, slopes = make_terms(variant)
-    SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
+    SOFT, MASS = variant.soft, variant.mass
     LOSS, GRAD, HESS, _ = variant.outputs
     read_examples, add_up, derive = make_steps(variant)
-
-    @jitable
-    def weigh(call, t, m, masses):
-        """Write the probability mass on each class, beside that of the class index."""
-        keep, spread = real(call.keep), real(call.spread)
-        if CLASS_WEIGHT:
-            for r in range(m):
-                for c in range(call.classes):
-                    k = r * call.classes + c
-                    weight = load_real(call.class_weight_real, c)
-                    poke(masses, k, mass_on(t, k, weight, keep, spread))
-        else:
-            for k in range(m * call.classes):
-                poke(masses, k, mass_on(t, k, real(1), keep, spread))
 
     @with_loop
     def write_terms(x, n, masses, terms):
@@ -79,24 +69,6 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 store_x(h, k, second)
 
-    @jitable
-    def write_labels(classes, m, lines, g, h):
-        """Write the entry of each example's own class."""
-        for r in range(m):
-            k = r * classes + peek_int64(lines.y, r)
-            if GRAD:
-                store_x(g, k, peek(lines.entry, r))
-            if HESS:
-                store_x(h, k, peek(lines.h_entry, r))
-
-    @jitable
-    def clear(classes, m, lines, g, h):
-        """Clear the derivatives of examples that weigh 0."""
-        for r in range(m):
-            if peek_float64(lines.weight, r) == 0.0:
-                first = r * classes * x_size
-                write_zeros(classes, g + first, h + first)
-
     def probabilities_flat(record, chunk, slot):
         """Compute a chunk of examples, tile by tile; return the sum of their losses."""
         call, outer, first, last = read_chunk(record, chunk, slot)
@@ -116,7 +88,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             g, h = call.g + start * classes * x_size, call.h + start * classes * x_size
             weightless = read_examples(call, outer, start, m, x, x_size, classes * x_size, lines)
             if MASS:
-                weigh(call, call.t + start * classes * t_size, m, masses)
+                write_masses(call, call.t + start * classes * t_size, m, masses)
                 if LOSS:
                     write_terms(x, n, masses, spare)
                     sum_rows(spare, m, classes, size, lines.beside, real(0))
@@ -124,15 +96,13 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 total += add_up(call, start, m, lines)
             if GRAD or HESS:
                 if MASS:
-                    spread_rows(lines.narrow, m, classes, size, spare, peek)
+                    spread_rows(lines.factor, m, classes, size, spare, peek)
                     if (GRAD and g == x) or (HESS and h == x):
                         x = apart(x, n, buffer, x_bits)
                 write_derivatives(x, n, masses, spare, g, h)
                 if not SOFT:
                     derive(m, masses, size, classes * size, lines)
-                    write_labels(classes, m, lines, g, h)
-                if weightless > 0:
-                    clear(classes, m, lines, g, h)
+                finish_tile(classes, m, lines, weightless, g, h)
         release(scratch)
         return total
 

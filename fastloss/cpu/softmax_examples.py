@@ -13,6 +13,7 @@ import numpy as np
 
 from fastloss.cpu.examples import entry_of
 from fastloss.cpu.ir import running_sum
+from fastloss.cpu.lines import make_lines_at
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
@@ -65,6 +66,9 @@ class Lines(NamedTuple):
 
 LINES = len(Lines._fields)
 
+#: lines_at(first, step): the lines that lie from an address on, each of so many bytes.
+lines_at = make_lines_at("lines_at", __name__, Lines)
+
 
 class ExampleSteps(NamedTuple):
     """The steps of a tile of m examples, the first of which has the number `start`."""
@@ -76,17 +80,6 @@ class ExampleSteps(NamedTuple):
     #: (call, start, m, lines) -> the sum of the losses, after `inverse`, `slope` and the entries
     #: of the class indices were written for the derivatives.
     finish: Callable[..., Any]
-
-
-@jitable
-def lines_at(first, line):
-    """The lines that lie from an address on, each of so many bytes."""
-    return Lines(
-        first, first + line, first + 2 * line, first + 3 * line, first + 4 * line,
-        first + 5 * line, first + 6 * line, first + 7 * line, first + 8 * line, first + 9 * line,
-        first + 10 * line, first + 11 * line, first + 12 * line, first + 13 * line,
-        first + 14 * line, first + 15 * line, first + 16 * line,
-    )  # fmt: skip
 
 
 def make_steps(variant: ClassVariant, raw_logit: Callable[..., Any]) -> ExampleSteps:

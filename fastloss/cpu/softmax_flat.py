@@ -14,13 +14,18 @@ from typing import Any
 import numpy as np
 
 from fastloss.cpu.compile import Kernel
-from fastloss.cpu.examples import make_write_zeros, read_chunk
+from fastloss.cpu.examples import read_chunk
+from fastloss.cpu.flat_tiles import (
+    ACROSS_EXAMPLES,
+    examples_per_tile,
+    make_finish,
+    make_write_masses,
+)
 from fastloss.cpu.ir import allocate, larger, least, release
 from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import (
     STORAGE,
     peek_float64,
-    peek_int64,
     poke_float64,
 )
 from fastloss.cpu.segments import VECTOR_BYTES, spread_rows, sum_rows
@@ -32,7 +37,6 @@ from fastloss.cpu.softmax_parts import (
     make_derivatives,
     make_is_sound,
     make_link,
-    make_mass,
 )
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_normal, jitable
@@ -40,17 +44,7 @@ from fastloss.labels import label_of
 from fastloss.losses.softmax import class_dot
 from fastloss.variant import ClassVariant
 
-#: Logits of one tile: 8 KB of float32, of which a few lines stay in a first-level cache.
-TILE = 2048
-MAX_EXAMPLES = 256
-
-#: Whether neighbours in a kernel's loops are examples; else they are classes.
-ACROSS_EXAMPLES = True
-
-
-def examples_per_tile(classes: int) -> int:
-    """Return how many examples one tile holds: as many as make whole vectors."""
-    return max(16, min(MAX_EXAMPLES, TILE // classes // 16 * 16))
+__all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_tile"]
 
 
 @functools.cache
@@ -64,10 +58,10 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
     size, load_real, _, peek, poke = STORAGE[real.__name__]
-    linked, mass_on = make_link(variant), make_mass(variant)
+    linked, write_masses = make_link(variant), make_write_masses(variant)
     is_sound = make_is_sound(variant)
-    derivatives, write_zeros = make_derivatives(variant), make_write_zeros(variant)
-    SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
+    derivatives, finish_tile = make_derivatives(variant), make_finish(variant)
+    MASS = variant.mass
     _, GRAD, HESS, _ = variant.outputs
     KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
 
@@ -115,12 +109,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     def weigh(call, x, t, m, shifts, masses, wide, lines):
         """Write the probability mass on each class; sum it, and its product with the logits."""
         scale, cap = real(call.logit_scale), real(call.logit_softcap)
-        keep, spread = real(call.keep), real(call.spread)
-        for r in range(m):
-            first = r * call.classes
-            for c in range(call.classes):
-                weight = load_real(call.class_weight_real, c) if CLASS_WEIGHT else real(1)
-                poke(masses, first + c, mass_on(t, first + c, weight, keep, spread))
+        write_masses(call, t, m, masses)
         n = m * call.classes
         for k in range(n):
             poke_float64(wide, k, np.float64(peek(masses, k)))
@@ -157,24 +146,6 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         for r in range(m):
             poke(target, r, real(peek_float64(line, r)))
         return target
-
-    @jitable
-    def write_labels(classes, m, lines, g, h):
-        """Write the entry of each example's own class."""
-        for r in range(m):
-            k = r * classes + peek_int64(lines.y, r)
-            if GRAD:
-                store_x(g, k, peek(lines.entry, r))
-            if HESS:
-                store_x(h, k, peek(lines.h_entry, r))
-
-    @jitable
-    def write_all_zeros(classes, m, lines, g, h):
-        """Clear the derivatives of examples that weigh 0: their logits may hold a nan."""
-        for r in range(m):
-            if peek_float64(lines.weight, r) == 0.0:
-                first = r * classes * x_size
-                write_zeros(classes, g + first, h + first)
 
     def softmax_flat(record, chunk, slot):
         """Compute a chunk of examples, tile by tile; return the sum of their losses."""
@@ -220,10 +191,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                     factors = narrowed(lines.factor, m, part)
                     spread_rows(factors, m, classes, size, spare_factor, peek)
                     write_derivatives(call, x, n, e, masses, spare, spare_slope, spare_factor, g, h)
-                if not SOFT:
-                    write_labels(classes, m, lines, g, h)
-                if weightless > 0:
-                    write_all_zeros(classes, m, lines, g, h)
+                finish_tile(classes, m, lines, weightless, g, h)
             if shifted:
                 zeros(examples, lines.shift)
                 zeros(n, shifts)

@@ -55,7 +55,9 @@ def define(context, module, name, kind, letters, scalar, form, effects="readnone
         builder.ret(form(builder, n, function.args))
         forms.append(f"_ZGV_LLVM_N{n}{letters}_{name}({function.name})")
     forms_of = f'"vector-function-abi-variant"="{",".join(forms)}"'
-    function = _function(module, name, kind, effects, "noinline", forms_of)
+    # A call of one that looks at nothing else may be taken out of a branch.
+    pure = ["speculatable"] if effects == "readnone" else []
+    function = _function(module, name, kind, effects, "noinline", *pure, forms_of)
     builder = ir.IRBuilder(function.append_basic_block())
     builder.ret(scalar(builder, function.args))
     return function

@@ -14,7 +14,6 @@ from fastloss.cpu.lookup import ENTRIES
 from tests.helpers import EPS, FLOAT32, each, run_python
 
 FEATURES = llvmlite.binding.get_host_cpu_features()
-PERMUTES = pytest.mark.skipif(not FEATURES.get("avx2"), reason="the CPU permutes no vectors")
 
 #: From one look-up by itself to several vectors of the widest kind and what is left over.
 COUNTS = (1, 3, 4, 7, 8, 15, 16, 47, 200)

@@ -33,7 +33,7 @@ LOSSES = {
     "own": (fl.pointwise_loss("own", error, slope, domain=Domain(positive, "targets above 0")), -3),
 }
 
-#: Without `out`, a loss that is added up finds invalid values where it is computed.
+#: Without `out`, invalid values are found where what is wanted is computed.
 CALLS = {
     "sum": lambda loss, *arrays: loss(*arrays, reduction="sum"),
     "each": lambda loss, *arrays: loss(*arrays, reduction="none"),
