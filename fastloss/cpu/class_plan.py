@@ -13,6 +13,7 @@ from fastloss.checks import as_float
 from fastloss.cpu import (
     probabilities,
     probabilities_flat,
+    probabilities_lanes,
     row_fours,
     row_lanes,
     row_losses,
@@ -30,10 +31,9 @@ from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpec
 from fastloss.variant import class_variant, row_variant
 
-#: Rows shorter than this are not worth what is done once for each of them: for softmax without
-#: gaps between the rows, and with gaps; for a `RowSpec`; for probabilities without gaps.
+#: Rows shorter than this are not worth what is done once for each of them: for cross-entropy
+#: without gaps between the rows, and with gaps; for a `RowSpec`.
 SHORT_BELOW, SHORT_BELOW_WITH_GAPS, SHORT_BELOW_OF_FORMULAS = 160, 32, 64
-SHORT_BELOW_OF_PROBABILITIES = 160
 
 #: Rows from this on are gathered one by one: a tile of them would leave the caches.
 LONG_FROM = 8192
@@ -180,9 +180,11 @@ def choose_family(
             return row_fours
         by_rows = classes >= (SHORT_BELOW_OF_FORMULAS if in_rows else LONG_FROM)
         return row_losses if by_rows or None in steps else row_lanes
-    if not spec.from_logits:
-        short = without_gaps and classes < SHORT_BELOW_OF_PROBABILITIES
-        return probabilities_flat if short else probabilities
+    rows, flat, lanes = (
+        (softmax_rows, softmax_flat, softmax_lanes)
+        if spec.from_logits
+        else (probabilities, probabilities_flat, probabilities_lanes)
+    )
     if in_rows and classes >= (SHORT_BELOW if without_gaps else SHORT_BELOW_WITH_GAPS):
-        return softmax_rows
-    return softmax_flat if without_gaps else softmax_lanes
+        return rows
+    return flat if without_gaps else lanes

@@ -27,6 +27,32 @@ def examples_per_tile(classes: int) -> int:
     return max(16, min(MAX_EXAMPLES, TILE // classes // 16 * 16))
 
 
+def make_prediction_at(variant: ClassVariant) -> Any:
+    """Make the function (call, c, i) -> the prediction for class c of example i, as given."""
+    load_x = STORAGE[variant.predictions].load
+
+    @jitable
+    def prediction_at(call, c, i):
+        return load_x(call.x, i * call.classes + c)
+
+    return prediction_at
+
+
+def make_read_labels(variant: ClassVariant) -> Any:
+    """Make the function (call, start, m, y, at_y): write each example's prediction for class y."""
+    peek_x = STORAGE[variant.predictions].peek
+    real = real_dtype(variant.predictions).type
+    poke = STORAGE[real.__name__].poke
+
+    @jitable
+    def read_labels(call, start, m, y, at_y):
+        for lane in range(m):
+            k = (start + lane) * call.classes + peek_int64(y, lane)
+            poke(at_y, lane, real(peek_x(call.x, k)))
+
+    return read_labels
+
+
 def make_write_masses(variant: ClassVariant) -> Any:
     """Make the function (call, t, m, masses): write the probability mass on each class.
 

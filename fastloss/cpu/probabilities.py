@@ -1,7 +1,7 @@
 """Categorical cross-entropy: predictions are probabilities over the classes of an axis.
 
 A class index without smoothing looks at one probability and writes one gradient. One example after
-the other: long rows, and those of which the numbers do not lie one after the other.
+the other: long rows.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def probability_steps(variant: ClassVariant) -> Steps:
         return 0
 
     @inline
-    def value(call, x, t, y, onehot, state, first):
+    def value(call, x, t, y, onehot, state):
         total = 0.0
         if MASS:
             keep, spread = real(call.keep), real(call.spread)
             total = row_loss(x, t, call.classes, call.class_weight_real, keep, spread)
         if onehot != 0.0:
-            total += onehot * np.float64(surprise(real(peek_x(first + y * call.x_step, 0))))
+            total += onehot * np.float64(surprise(real(peek_x(x, y))))
         return total
 
     @jitable
@@ -107,5 +107,4 @@ def probability_steps(variant: ClassVariant) -> Steps:
             y, onehot, factor, g, h,
         )  # fmt: skip
 
-    # Without mass beside it, the loss of a class index needs its own probability only.
-    return Steps(look, value, write, whole=MASS)
+    return Steps(look, value, write)

@@ -17,11 +17,10 @@ from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
-    peek_float64,
-    peek_int64,
     poke_float64,
     poke_int64,
 )
+from fastloss.cpu.softmax_parts import make_mass
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, jitable
 from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
@@ -35,6 +34,7 @@ class Lines(NamedTuple):
     hot: int
     weight: int
     at_y: int  # real, as all that follow
+    mass_y: int
     beside: int
     factor: int
     entry: int
@@ -50,14 +50,13 @@ lines_at = make_lines_at("lines_at", __name__, Lines)
 class Steps(NamedTuple):
     """The steps of a tile of m examples, the first of which has the number `start`."""
 
-    #: (call, outer, start, m, x, class_step, lane_step, lines): look up what belongs to each
-    #: example, return how many weigh 0; class c of example k lies at
-    #: x + c class_step + k lane_step.
+    #: (call, outer, start, m, lines): look up what belongs to each example but `at_y`, the
+    #: probability of its class; return how many weigh 0.
     read: Callable[..., Any]
     #: (call, start, m, lines) -> the sum of the losses; `beside` has that of the mass beside the
     #: class indices.
     add_up: Callable[..., Any]
-    #: (m, masses, class_step, lane_step, lines): write the derivatives by each example's own class.
+    #: (m, lines): write the derivatives by each example's own class.
     derive: Callable[..., Any]
 
 
@@ -84,15 +83,16 @@ def make_terms(variant: ClassVariant) -> tuple[Any, Any]:
 
 def make_steps(variant: ClassVariant) -> Steps:
     """Make the steps."""
-    peek_x = STORAGE[variant.predictions].peek
     real = real_dtype(variant.predictions).type
     _, load_real, store_real, peek, poke = STORAGE[real.__name__]
     _, slopes = make_terms(variant)
-    SOFT, MASS = variant.soft, variant.mass
+    mass_beside = make_mass(variant)
+    SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     _, GRAD, HESS, PER_EXAMPLE = variant.outputs
 
     @jitable
-    def read(call, outer, start, m, x, class_step, lane_step, lines):
+    def read(call, outer, start, m, lines):
+        keep, spread = real(call.keep), real(call.spread)
         weightless = 0
         for lane in range(m):
             y, hot, w = target_of(call, start + lane, SOFT)
@@ -103,7 +103,11 @@ def make_steps(variant: ClassVariant) -> Steps:
             poke_float64(lines.hot, lane, hot)
             poke_float64(lines.weight, lane, w)
             if not SOFT:
-                poke(lines.at_y, lane, real(peek_x(x + y * class_step + lane * lane_step, 0)))
+                mass = real(hot)
+                if MASS:
+                    near = load_real(call.class_weight_real, y) if CLASS_WEIGHT else real(1)
+                    mass += mass_beside(call.t, 0, near, keep, spread)
+                poke(lines.mass_y, lane, mass)
             poke(lines.factor, lane, real(outer * w * entry_of(call.u, start + lane)))
         return weightless
 
@@ -124,13 +128,10 @@ def make_steps(variant: ClassVariant) -> Steps:
         return losses
 
     @jitable
-    def derive(m, masses, class_step, lane_step, lines):
+    def derive(m, lines):
         for lane in range(m):
-            mass = real(peek_float64(lines.hot, lane))
-            if MASS:
-                own = masses + peek_int64(lines.y, lane) * class_step + lane * lane_step
-                mass += peek(own, 0)
-            first, second = slopes(peek(lines.at_y, lane), mass, peek(lines.factor, lane))
+            at_y, mass = peek(lines.at_y, lane), peek(lines.mass_y, lane)
+            first, second = slopes(at_y, mass, peek(lines.factor, lane))
             if GRAD:
                 poke(lines.entry, lane, first)
             if HESS:

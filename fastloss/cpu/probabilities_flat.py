@@ -16,6 +16,7 @@ from fastloss.cpu.flat_tiles import (
     ACROSS_EXAMPLES,
     examples_per_tile,
     make_finish,
+    make_read_labels,
     make_write_masses,
 )
 from fastloss.cpu.ir import allocate, least, release
@@ -44,7 +45,8 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     real = real_dtype(variant.predictions).type
     size, load_real, _, peek, poke = STORAGE[real.__name__]
     x_bits = BITS[x_size]
-    write_masses, finish_tile = make_write_masses(variant), make_finish(variant)
+    read_labels, write_masses = make_read_labels(variant), make_write_masses(variant)
+    finish_tile = make_finish(variant)
     term, slopes = make_terms(variant)
     SOFT, MASS = variant.soft, variant.mass
     LOSS, GRAD, HESS, _ = variant.outputs
@@ -86,7 +88,9 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             n = m * classes
             x = call.x + start * classes * x_size
             g, h = call.g + start * classes * x_size, call.h + start * classes * x_size
-            weightless = read_examples(call, outer, start, m, x, x_size, classes * x_size, lines)
+            weightless = read_examples(call, outer, start, m, lines)
+            if not SOFT:
+                read_labels(call, start, m, lines.y, lines.at_y)
             if MASS:
                 write_masses(call, call.t + start * classes * t_size, m, masses)
                 if LOSS:
@@ -101,7 +105,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                         x = apart(x, n, buffer, x_bits)
                 write_derivatives(x, n, masses, spare, g, h)
                 if not SOFT:
-                    derive(m, masses, size, classes * size, lines)
+                    derive(m, lines)
                 finish_tile(classes, m, lines, weightless, g, h)
         release(scratch)
         return total

@@ -65,7 +65,7 @@ def row_steps(spec: RowSpec, variant: RowVariant) -> Steps:
         return reduce(x, t, y, call.classes, (real(call.classes), at_y), options)
 
     @inline
-    def value(call, x, t, y, onehot, row, first):
+    def value(call, x, t, y, onehot, row):
         loss = np.float64(value_of(row, *load_tuple(call.options, where, real(0))))
         return loss if SOFT else onehot * loss
 
@@ -80,7 +80,7 @@ def row_steps(spec: RowSpec, variant: RowVariant) -> Steps:
             if HESS:
                 store_x(h, c, f * real(hess(z, target_c, c, row, *options)))
 
-    return Steps(look, value, write, whole=True)
+    return Steps(look, value, write)
 
 
 def _make_target(variant: RowVariant) -> Any:

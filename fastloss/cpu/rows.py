@@ -28,18 +28,15 @@ class Steps(NamedTuple):
 
     #: (call, x, t, y) -> what `value` and `write` need to know.
     look: Callable[..., Any]
-    #: (call, x, t, y, onehot, state, first) -> the loss as a float64; `first` is the address of
-    #: the first class where it lies, for losses that do not read the line.
+    #: (call, x, t, y, onehot, state) -> the loss as a float64.
     value: Callable[..., Any]
     #: (call, x, t, y, onehot, state, factor, g, h): write the derivatives.
     write: Callable[..., Any]
-    #: Whether `look` and `value` read the line.
-    whole: bool
 
 
 def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[..., Any]:
     """Return the kernel's function."""
-    look, value_of, write, whole = steps
+    look, value_of, write = steps
     x_size = STORAGE[variant.predictions].itemsize
     t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
@@ -47,7 +44,6 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
     x_bits, t_bits = BITS[x_size], BITS[t_size]
     SOFT = variant.soft
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
-    READ = whole or GRAD or HESS
     write_zeros = make_write_zeros(variant)
 
     def rows(record, chunk, slot):
@@ -70,14 +66,14 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
                 write_zeros(classes, g_row, h_row)
             else:
                 x = call.x + offset_of(call.x_layout, i, classes * x_size)
-                x_row = fetch(x, call.x_row, 0, classes, x_buffer, x_bits) if READ else x
-                if READ and ((GRAD and g_row == x_row) or (HESS and h_row == x_row)):
+                x_row = fetch(x, call.x_row, 0, classes, x_buffer, x_bits)
+                if (GRAD and g_row == x_row) or (HESS and h_row == x_row):
                     x_row = apart(x_row, classes, x_buffer, x_bits)
                 t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
                 t_row = fetch(t, call.t_row, 0, classes, t_buffer, t_bits) if SOFT else t
                 state = look(call, x_row, t_row, y)
                 if LOSS:
-                    value = weight * value_of(call, x_row, t_row, y, onehot, state, x)
+                    value = weight * value_of(call, x_row, t_row, y, onehot, state)
                 if GRAD or HESS:
                     factor = outer * weight * entry_of(call.u, i)
                     write(call, x_row, t_row, y, onehot, state, factor, g_row, h_row)

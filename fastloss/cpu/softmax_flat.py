@@ -19,6 +19,7 @@ from fastloss.cpu.flat_tiles import (
     ACROSS_EXAMPLES,
     examples_per_tile,
     make_finish,
+    make_prediction_at,
     make_write_masses,
 )
 from fastloss.cpu.ir import allocate, larger, least, release
@@ -65,11 +66,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     _, GRAD, HESS, _ = variant.outputs
     KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
 
-    @jitable
-    def raw_logit(call, c, i):
-        return load_x(call.x, i * call.classes + c)
-
-    read_examples, finish_examples = make_steps(variant, raw_logit)
+    read_examples, finish_examples = make_steps(variant, make_prediction_at(variant))
 
     @jitable
     def zeros(n, line):

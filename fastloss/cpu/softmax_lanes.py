@@ -14,16 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from fastloss.cpu.chunks import power_of_two
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.examples import read_chunk
 from fastloss.cpu.ir import allocate, larger, least, release
+from fastloss.cpu.lane_tiles import (
+    ACROSS_EXAMPLES,
+    SUM_RUN,
+    examples_per_tile,
+    make_finish,
+    make_prediction_at,
+    make_read_class,
+)
 from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
     peek_float64,
-    peek_int64,
     poke_float64,
 )
 from fastloss.cpu.softmax_examples import LINES, lines_at, make_steps
@@ -36,27 +42,14 @@ from fastloss.cpu.softmax_parts import (
     make_link,
     make_mass,
 )
-from fastloss.cpu.transfers import BITS, deliver, fetch, line_at, offset_of, place
+from fastloss.cpu.transfers import BITS, deliver, fetch, place
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import exp_normal, inline, jitable
+from fastloss.elementary import exp_normal, jitable
 from fastloss.labels import label_of
 from fastloss.losses.softmax import class_dot
 from fastloss.variant import ClassVariant
 
-#: Logits of one tile: 64 KB of float32, in a second-level cache.
-TILE = 16384
-MIN_EXAMPLES, MAX_EXAMPLES = 32, 2048
-
-#: Classes whose exponentials are added in the predictions' precision, before float64.
-SUM_RUN = 32
-
-#: Whether neighbours in a kernel's loops are examples; else they are classes.
-ACROSS_EXAMPLES = True
-
-
-def examples_per_tile(classes: int) -> int:
-    """Return how many examples one tile holds: a power of two, smaller for more classes."""
-    return power_of_two(TILE // classes, MIN_EXAMPLES, MAX_EXAMPLES)
+__all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_tile"]
 
 
 @functools.cache
@@ -67,22 +60,18 @@ def compute_kernel(variant: ClassVariant) -> Kernel:
 
 def _make(variant: ClassVariant) -> Callable[..., Any]:
     x_size, load_x, store_x, *_ = STORAGE[variant.predictions]
-    t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
     size, load_real, _, peek, poke = STORAGE[real.__name__]
-    x_bits, t_bits = BITS[x_size], BITS[t_size]
+    x_bits = BITS[x_size]
     linked, mass_on = make_link(variant), make_mass(variant)
     is_sound = make_is_sound(variant)
     derivatives = make_derivatives(variant)
-    SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
+    read_class, finish_tile = make_read_class(variant), make_finish(variant)
+    MASS = variant.mass
     _, GRAD, HESS, _ = variant.outputs
     KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
 
-    @jitable
-    def raw_logit(call, c, i):
-        return load_x(call.x + c * call.x_step + offset_of(call.x_layout, i, x_size), 0)
-
-    read_examples, finish_examples = make_steps(variant, raw_logit)
+    read_examples, finish_examples = make_steps(variant, make_prediction_at(variant))
 
     @with_loop
     def exponentiate(call, start, first, last, m, e, row, part, lines, buffer):
@@ -131,14 +120,6 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             # A row of masks only has no maximum to measure from. (+ 0: as above.)
             from_0 = is_sound(peek_float64(lines.s, lane)) | (top == real(-np.inf))
             poke(lines.shift, lane, (real(0) if from_0 else top) + real(0))
-
-    @jitable
-    def read_class(call, c, start, m, buffer):
-        """(where the soft targets of class c lie in a row, the class weight)."""
-        weight = load_real(call.class_weight_real, c) if CLASS_WEIGHT else real(1)
-        if not SOFT:
-            return call.t, weight
-        return fetch(call.t + c * call.t_step, call.t_layout, start, m, buffer, t_bits), weight
 
     @jitable
     def weigh(call, start, m, lines, x_buffer, t_buffer):
@@ -193,41 +174,6 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 deliver(h_line, h, call.h_layout, start, m, h_buffer, x_bits)
 
-    @inline
-    def entry_at(address, layout, line, start, lane):
-        """The address of the first class of an example."""
-        if line != 0:
-            return line + lane * x_size
-        return address + offset_of(layout, start + lane, x_size)
-
-    @jitable
-    def write_labels(call, start, m, lines):
-        """Write the entry of each example's own class."""
-        # Where the tile lies in a row, to find an entry takes no divisions.
-        g_line = line_at(call.g, call.g_layout, start, m, x_bits) if GRAD else call.g
-        h_line = line_at(call.h, call.h_layout, start, m, x_bits) if HESS else call.h
-        for lane in range(m):
-            c = peek_int64(lines.y, lane)
-            if GRAD:
-                g = entry_at(call.g, call.g_layout, g_line, start, lane)
-                store_x(g + c * call.g_step, 0, peek(lines.entry, lane))
-            if HESS:
-                h = entry_at(call.h, call.h_layout, h_line, start, lane)
-                store_x(h + c * call.h_step, 0, peek(lines.h_entry, lane))
-
-    @jitable
-    def write_zeros(call, start, m, lines):
-        """Clear the derivatives of examples that weigh 0: their logits may hold a nan."""
-        for lane in range(m):
-            if peek_float64(lines.weight, lane) == 0.0:
-                for c in range(call.classes):
-                    if GRAD:
-                        g = call.g + offset_of(call.g_layout, start + lane, x_size)
-                        store_x(g + c * call.g_step, 0, real(0))
-                    if HESS:
-                        h = call.h + offset_of(call.h_layout, start + lane, x_size)
-                        store_x(h + c * call.h_step, 0, real(0))
-
     def softmax_lanes(record, chunk, slot):
         """Compute a chunk of examples, tile by tile; return the sum of their losses."""
         call, outer, first, last = read_chunk(record, chunk, slot)
@@ -252,10 +198,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             total += finish_examples(call, start, m, lines)
             if KEEP:
                 write_tile(call, start, m, e, row, lines, buffers)
-                if not SOFT:
-                    write_labels(call, start, m, lines)
-                if weightless > 0:
-                    write_zeros(call, start, m, lines)
+                finish_tile(call, start, m, lines, weightless)
         release(e)
         return total
 

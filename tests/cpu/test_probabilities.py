@@ -1,13 +1,18 @@
-"""Categorical cross-entropy of short rows: across the rows and the tiles of whole vectors."""
+"""Categorical cross-entropy, whichever way its kernels go over the probabilities."""
 
 import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss.cpu.class_plan import SHORT_BELOW_OF_PROBABILITIES
-from tests.helpers import EPS, FLOAT32, FLOAT64, each
+from fastloss.cpu.class_plan import SHORT_BELOW, SHORT_BELOW_WITH_GAPS
+from fastloss.cpu.lane_tiles import SUM_RUN
+from tests.helpers import EPS, FLOAT32, FLOAT64, each, strided
 
-CLASSES = (1, 2, 7, 16, 17, 100, SHORT_BELOW_OF_PROBABILITIES - 1, SHORT_BELOW_OF_PROBABILITIES)
+#: Examples: more than a tile has, and neither whole vectors nor whole tiles of them.
+IMAGES, POSITIONS = 13, 41
+N = IMAGES * POSITIONS
+
+CLASSES = (1, 2, 7, 16, 17, SHORT_BELOW_WITH_GAPS, SUM_RUN + 1, 100, SHORT_BELOW - 1, SHORT_BELOW)
 CASES = {
     "indices": {},
     "soft": {},
@@ -16,70 +21,105 @@ CASES = {
 }
 
 
+def images(a):
+    """Numbers of examples, or of their classes (N, ...), as images: the classes are axis 1."""
+    parts = a.reshape(IMAGES, POSITIONS, *a.shape[1:])
+    return np.ascontiguousarray(parts.swapaxes(1, -1)) if a.ndim == 2 else parts
+
+
+#: Where the classes of (N, C) lie, and which axis they are then.
+LAYOUTS = {
+    "rows": (np.ascontiguousarray, 1),
+    "rows_with_gaps": (lambda a: with_gaps(a) if a.ndim == 2 else a, 1),
+    "strided": (lambda a: strided(a) if a.ndim == 2 else a, 1),
+    "columns": (np.asfortranarray, 1),
+    "images": (images, 1),
+}
+
+
+def with_gaps(a):
+    return np.pad(a, ((0, 0), (0, 3)))[:, : a.shape[1]]
+
+
 def draw(rng, classes, case, dtype):
-    """More rows than a tile has, and not whole vectors of them."""
-    p = rng.dirichlet(np.ones(classes), 533).astype(dtype)
+    """(probabilities, targets, options, sample_weight)."""
+    p = rng.dirichlet(np.ones(classes), N).astype(dtype)
     p[5, 0] = 0.0
-    y = rng.integers(0, classes, 533)
+    y = rng.integers(0, classes, N)
     options = dict(CASES[case])
     if case == "class_weight":
         options["class_weight"] = rng.uniform(0.5, 2, classes)
-    targets = rng.dirichlet(np.ones(classes), 533).astype(dtype) if case == "soft" else y
-    return p, targets, options
+    targets = rng.dirichlet(np.ones(classes), N).astype(dtype) if case == "soft" else y
+    weights = np.where(np.arange(N) % 50 == 3, 0.0, rng.uniform(0.5, 2, N))
+    p[3] = np.nan  # of weight 0
+    return p, targets, options, weights
 
 
-def expected(p, targets, options, sample_weight):
-    """(sum of the losses, gradient), in float64."""
-    p, classes = p.astype(float), p.shape[1]
+def expected(p, targets, options, weights):
+    """(losses, gradient, hessian), in float64."""
+    p, classes = np.where(np.isnan(p), 1.0, p.astype(float)), p.shape[1]
     mass = np.eye(classes)[targets] if targets.ndim == 1 else targets.astype(float)
     smoothing = options.get("label_smoothing", 0.0)
     mass = (1 - smoothing) * mass + smoothing / classes
-    mass = mass * options.get("class_weight", 1.0) * sample_weight[:, None]
+    mass = mass * options.get("class_weight", 1.0) * weights[:, None]
     with np.errstate(divide="ignore"):
-        loss = (mass * -np.maximum(np.log(p), -100)).sum()
-    return loss, -mass / np.maximum(p, 1e-12)
+        losses = (mass * -np.maximum(np.log(p), -100)).sum(1)
+    slope = -1 / np.maximum(p, 1e-12)
+    return losses, mass * slope, mass * slope**2
+
+
+def check(rng, case, layout, dtype):
+    """Compare losses and derivatives, in a new array, a given one and in place."""
+    lay, axis = LAYOUTS[layout]
+    # A mass, a logarithm or a quotient, weights: some eight roundings of half an eps; and sums.
+    tolerance, of_sums = 4 * EPS[dtype], 8 * EPS[dtype]
+    for classes in CLASSES:
+        p, targets, options, weights = draw(rng, classes, case, dtype)
+        losses, *derivatives = expected(p, targets, options, weights)
+        grad, hess = (lay(a) for a in derivatives)
+        given = {**options, "sample_weight": lay(weights), "axis": axis}
+        t = lay(targets)
+        in_place = lay(p.copy())
+        for x, out in ((lay(p), None), (lay(p), lay(np.empty_like(p))), (in_place, in_place)):
+            loss, slopes = fl.categorical_cross_entropy.value_and_grad(
+                x, t, **given, out=out, reduction="sum"
+            )
+            np.testing.assert_allclose(loss, losses.sum(), of_sums)
+            np.testing.assert_allclose(slopes, grad, tolerance)
+        each_one = fl.categorical_cross_entropy(lay(p), t, **given, reduction="none")
+        np.testing.assert_allclose(each_one, lay(losses), of_sums)
+        found = fl.categorical_cross_entropy.grad_and_hess(lay(p), t, **given, reduction="none")
+        np.testing.assert_allclose(found[0], grad, tolerance)
+        np.testing.assert_allclose(found[1], hess, tolerance)
 
 
 @each("dtype", [FLOAT64, FLOAT32])
+@each("layout", LAYOUTS)
 @each("case", CASES)
-def test_rows_and_tiles(case, dtype, rng):
-    for classes in CLASSES:
-        p, targets, options = draw(rng, classes, case, dtype)
-        weights = np.where(np.arange(533) % 50 == 3, 0.0, rng.uniform(0.5, 2, 533))
-        p[3] = np.nan  # of weight 0
-        given = {**options, "sample_weight": weights, "reduction": "sum"}
-        known = np.where(np.isnan(p), 1, p)
-        loss, grad = expected(known, targets, options, weights)
-        # A mass, a logarithm or a quotient, weights: some eight roundings of half an eps.
-        tolerance = 4 * EPS[dtype]
-        in_place = p.copy()
-        for x, out in ((p, None), (p, np.empty_like(p)), (in_place, in_place)):
-            given["out"] = out
-            found, slopes = fl.categorical_cross_entropy.value_and_grad(x, targets, **given)
-            np.testing.assert_allclose(found, loss, tolerance)
-            np.testing.assert_allclose(slopes, grad, tolerance)
+def test_layouts(case, layout, dtype, rng):
+    check(rng, case, layout, dtype)
 
 
-@each("case", CASES)
-def test_as_with_gaps(case, rng):
-    """Rows with gaps are taken one by one."""
-    p, targets, options = draw(rng, 10, case, FLOAT64)
-    if targets.ndim == 1:
-        options["ignore_index"] = 3
-    wide = np.zeros((533, 12))
-    wide[:, :10] = p
-    for reduction in ("mean", "none"):
-        given = {**options, "reduction": reduction}
-        one = fl.categorical_cross_entropy.value_and_grad(p, targets, **given)
-        other = fl.categorical_cross_entropy.value_and_grad(wide[:, :10], targets, **given)
-        one += fl.categorical_cross_entropy.grad_and_hess(p, targets, **given)
-        other += fl.categorical_cross_entropy.grad_and_hess(wide[:, :10], targets, **given)
-        for a, b in zip(one, other, strict=True):
-            np.testing.assert_allclose(a, b, 8 * EPS[FLOAT64])  # sums in another order
+@each("layout", ["rows", "images"])
+def test_ignored(layout, rng):
+    """As with a weight of 0, and the mean is over the others."""
+    lay, axis = LAYOUTS[layout]
+    p, targets, _, _ = draw(rng, 10, "indices", FLOAT64)
+    kept = targets != 3
+    p[3], p[~kept] = 0.1, np.nan
+    losses, grad, _ = expected(p, targets, {}, kept.astype(float))
+    loss, slopes = fl.categorical_cross_entropy.value_and_grad(
+        lay(p), lay(targets), ignore_index=3, axis=axis
+    )
+    np.testing.assert_allclose(loss, losses.sum() / kept.sum(), 4 * EPS[FLOAT64])
+    np.testing.assert_allclose(slopes, lay(grad / kept.sum()), 4 * EPS[FLOAT64])
 
 
-def test_an_index_out_of_range(rng):
-    p, targets, _ = draw(rng, 10, "indices", FLOAT64)
+@each("layout", ["rows", "images"])
+def test_an_index_out_of_range(layout, rng):
+    lay, axis = LAYOUTS[layout]
+    p, targets, _, _ = draw(rng, 10, "indices", FLOAT64)
     targets[400] = 10
-    with pytest.raises(IndexError, match=r"position \(400,\)"):
-        fl.categorical_cross_entropy(p, targets)
+    position = {"rows": r"\(400,\)", "images": r"\(9, 31\)"}[layout]
+    with pytest.raises(IndexError, match="position " + position):
+        fl.categorical_cross_entropy(lay(p), lay(targets), axis=axis)

@@ -22,8 +22,8 @@ def rows(classes, *more):
     return logits, rng.integers(0, classes, (64, *more))
 
 
-def probabilities(classes):
-    targets = np.full((64, classes), 1 / classes, np.float32)
+def probabilities(classes, *more):
+    targets = np.full((64, classes, *more), 1 / classes, np.float32)
     return targets.copy(), targets
 
 
@@ -42,6 +42,10 @@ CALLS = {
     "pointwise": (call_focal, "focal"),
     "probabilities_flat": (
         lambda: fl.categorical_cross_entropy.value_and_grad(*probabilities(10)),
+        "",
+    ),
+    "probabilities_lanes": (
+        lambda: fl.categorical_cross_entropy.value_and_grad(*probabilities(10, 50), axis=1),
         "",
     ),
     "row_lanes": (
