@@ -155,6 +155,13 @@ def log(x):
 
 
 @inline
+def log_normal(x):
+    """log(x) of a positive normal number; for anything else, any number."""
+    m, k = split_exponent(x)
+    return log_mantissa(m, k)
+
+
+@inline
 def log_of_sum_inside(x, rest):
     m, k = split(x)
     # Beyond these powers, `rest` is nothing beside x.

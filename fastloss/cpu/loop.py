@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import types
+from numba.extending import register_jitable
 
 from fastloss.cpu.intrinsic import intrinsic
 from fastloss.cpu.ir import F64, I32, I64, vector_bits
@@ -41,6 +42,34 @@ def with_loop(function):
 
     @jitable
     def called(*args):
+        return inlined(*args)
+
+    return called
+
+
+@intrinsic
+def _stay_apart(typingctx):
+    """Tell LLVM not to make the function part of another."""
+
+    def codegen(context, builder, signature, values):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def with_loop_apart(function):
+    """The same, for a function of many elements in a kernel with many loops: it is not made part.
+
+    LLVM keeps a loop's constants in registers by what all of the function needs, of which such a
+    kernel leaves none: they are then read anew in each turn.
+    """
+    inlined = inline(function)
+
+    # Else it would be made part of a caller that is, which Numba hands down.
+    @register_jitable(forceinline=False, no_cfunc_wrapper=True)
+    def called(*args):
+        _stay_apart()
         return inlined(*args)
 
     return called

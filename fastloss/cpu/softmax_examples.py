@@ -14,6 +14,7 @@ import numpy as np
 from fastloss.cpu.examples import entry_of
 from fastloss.cpu.ir import running_sum
 from fastloss.cpu.lines import make_lines_at
+from fastloss.cpu.logarithms import log_normal
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
@@ -32,7 +33,7 @@ from fastloss.cpu.softmax_parts import (
     make_link,
 )
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import jitable, log
+from fastloss.elementary import jitable
 from fastloss.losses.softmax import (
     class_target,
     example_loss,
@@ -126,11 +127,14 @@ def make_steps(variant: ClassVariant, raw_logit: Callable[..., Any]) -> ExampleS
 
     @jitable
     def label_losses(call, start, m, lines):
-        """Write the loss of each example's own class; return how many `far_losses` must write."""
+        """Write the loss of each example's own class; return how many `far_losses` must write.
+
+        (Of a sum that has no logarithm there is no loss, whatever is written here.)
+        """
         far = 0
         for lane in range(m):
             e_y = np.float64(load_real(lines.e_y, lane))
-            poke_float64(lines.nll, lane, -log(e_y / load_float64(lines.s, lane)))
+            poke_float64(lines.nll, lane, -log_normal(e_y / load_float64(lines.s, lane)))
             far += 1 if e_y < TINY else 0
         return far
 
@@ -152,7 +156,7 @@ def make_steps(variant: ClassVariant, raw_logit: Callable[..., Any]) -> ExampleS
         far = label_losses(call, start, m, lines) if LOSS and not SOFT else 0
         if MASS or far > 0 or call.z_loss != 0.0:
             for lane in range(m):
-                poke_float64(lines.log_s, lane, log(load_float64(lines.s, lane)))
+                poke_float64(lines.log_s, lane, log_normal(load_float64(lines.s, lane)))
         else:
             for lane in range(m):
                 poke_float64(lines.log_s, lane, 0.0)

@@ -23,13 +23,13 @@ from fastloss.cpu.flat_tiles import (
     make_write_masses,
 )
 from fastloss.cpu.ir import allocate, larger, least, release
-from fastloss.cpu.loop import with_loop
+from fastloss.cpu.loop import with_loop_apart
 from fastloss.cpu.memory import (
     STORAGE,
     peek_float64,
     poke_float64,
 )
-from fastloss.cpu.segments import VECTOR_BYTES, spread_rows, sum_rows
+from fastloss.cpu.segments import VECTOR_BYTES, scale_rows, spread_rows, sum_rows
 from fastloss.cpu.softmax_examples import LINES, lines_at, make_steps
 from fastloss.cpu.softmax_parts import (
     has_one_factor,
@@ -64,6 +64,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     derivatives, finish_tile = make_derivatives(variant), make_finish(variant)
     MASS = variant.mass
     _, GRAD, HESS, _ = variant.outputs
+    AS_IT_IS = variant.predictions == real.__name__
     KEEP, RAW, ONE_FACTOR = kept(variant), has_raw(variant), has_one_factor(variant)
 
     read_examples, finish_examples = make_steps(variant, make_prediction_at(variant))
@@ -73,7 +74,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         for k in range(n):
             poke(line, k, real(0))
 
-    @with_loop
+    @with_loop_apart
     def exponentiate(x, n, shifts, e, scale, cap):
         """Take the exponentials of n logits' distance to `shifts`."""
         for k in range(n):
@@ -179,10 +180,13 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             weightless = read_examples(call, outer, start, m, e, size, classes * size, lines)
             total += finish_examples(call, start, m, lines)
             if KEEP:
-                spread_rows(lines.inverse, m, classes, size, spare, peek)
-                if ONE_FACTOR:
+                if ONE_FACTOR and AS_IT_IS:
+                    scale_rows(e, lines.inverse, m, classes, size, g, peek, poke)
+                elif ONE_FACTOR:
+                    spread_rows(lines.inverse, m, classes, size, spare, peek)
                     write_multiples(g, n, e, spare)
                 else:
+                    spread_rows(lines.inverse, m, classes, size, spare, peek)
                     slopes = narrowed(lines.slope, m, part)
                     spread_rows(slopes, m, classes, size, spare_slope, peek)
                     factors = narrowed(lines.factor, m, part)

@@ -8,7 +8,7 @@ import pytest
 from numba import njit
 
 import fastloss as fl
-from fastloss.cpu.loop import for_each
+from fastloss.cpu.loop import for_each, with_loop, with_loop_apart
 from fastloss.cpu.memory import load_float32, load_float64, poke_int64
 from fastloss.cpu.pointwise import TILE, compute_kernel
 from fastloss.elementary import inline
@@ -46,6 +46,33 @@ def sum_double(n, address):
 @njit
 def write_numbers(n, address, first):
     for_each(n, number, (address, first))
+
+
+def calls_in_the_end(make):
+    """Whether a function with a loop is called after all, though its caller is made part of one."""
+
+    @make
+    def with_a_loop(n, address):
+        for i in range(n):
+            poke_int64(address, i, i + 1)
+
+    through = inline(lambda n, address: with_a_loop(n, address))
+
+    @njit("void(int64, int64)")
+    def outer(n, address):
+        through(n, address)
+
+    numbers = np.zeros(5, np.int64)
+    outer(5, numbers.ctypes.data)
+    assert numbers.tolist() == [1, 2, 3, 4, 5]
+    (llvm,) = outer.inspect_llvm().values()
+    return re.search(r"call [^\n]*with_loop\w*called", llvm) is not None
+
+
+def test_a_loop_apart():
+    """Numba hands on from a caller that it is to be made part of its caller."""
+    assert calls_in_the_end(with_loop_apart)
+    assert not calls_in_the_end(with_loop)
 
 
 @each("dtype", [FLOAT32, FLOAT64])
