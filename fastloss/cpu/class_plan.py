@@ -32,8 +32,9 @@ from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpe
 from fastloss.variant import class_variant, row_variant
 
 #: Rows shorter than this are not worth what is done once for each of them: for cross-entropy
-#: without gaps between the rows, and with gaps; for a `RowSpec`.
-SHORT_BELOW, SHORT_BELOW_WITH_GAPS, SHORT_BELOW_OF_FORMULAS = 160, 32, 64
+#: without gaps between the rows, the same with derivatives by a mass on all classes, and with
+#: gaps; for a `RowSpec`.
+SHORT_BELOW, SHORT_BELOW_OF_MASS, SHORT_BELOW_WITH_GAPS, SHORT_BELOW_OF_FORMULAS = 160, 64, 32, 64
 
 #: Rows from this on are gathered one by one: a tile of them would leave the caches.
 LONG_FROM = 8192
@@ -99,7 +100,8 @@ class ClassPlan(CpuPlan):
             layout_record(shape, strides, itemsize * classes) is None
             for shape, strides, itemsize in of_examples
         )
-        family = choose_family(spec, classes, steps, in_rows, without_gaps)
+        by_mass = (soft or smoothing > 0.0) and (self.outputs.grad or self.outputs.hess)
+        family = choose_family(spec, classes, steps, in_rows, without_gaps, by_mass)
         self.layouts = [
             self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
             for shape, strides, itemsize in of_examples
@@ -172,7 +174,12 @@ class ClassPlan(CpuPlan):
 
 
 def choose_family(
-    spec: ClassSpec, classes: int, steps: list[int | None], in_rows: bool, without_gaps: bool
+    spec: ClassSpec,
+    classes: int,
+    steps: list[int | None],
+    in_rows: bool,
+    without_gaps: bool,
+    by_mass: bool,
 ) -> Any:
     """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
     if not isinstance(spec, CrossEntropySpec):
@@ -185,6 +192,9 @@ def choose_family(
         if spec.from_logits
         else (probabilities, probabilities_flat, probabilities_lanes)
     )
-    if in_rows and classes >= (SHORT_BELOW if without_gaps else SHORT_BELOW_WITH_GAPS):
+    short = SHORT_BELOW_WITH_GAPS
+    if without_gaps:
+        short = SHORT_BELOW_OF_MASS if by_mass and spec.from_logits else SHORT_BELOW
+    if in_rows and classes >= short:
         return rows
     return flat if without_gaps else lanes
