@@ -94,7 +94,6 @@ def sum_parts(typingctx, line, step, n, out, before, vector_bytes, like):
 @intrinsic_of_literals
 def fill_vector(typingctx, address, number, vector_bytes):
     """Write a whole vector of one number."""
-    number = types.unliteral(number)
 
     def codegen(context, builder, signature, args):
         _, width = _vector_of(number, vector_bytes.literal_value)
@@ -107,7 +106,6 @@ def fill_vector(typingctx, address, number, vector_bytes):
 @intrinsic_of_literals
 def scale_vector(typingctx, source, target, number, vector_bytes):
     """Write a whole vector multiplied by a number."""
-    number = types.unliteral(number)
 
     def codegen(context, builder, signature, args):
         source, target, factor, _ = args
