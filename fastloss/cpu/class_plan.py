@@ -25,11 +25,12 @@ from fastloss.cpu.chunks import examples_per_chunk
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
+from fastloss.cpu.softmax_parts import kept
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.layouts import layout_record, one_step, permuted, strides_of, walk_of
 from fastloss.losses.softmax import link_of
 from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpec
-from fastloss.variant import class_variant, row_variant
+from fastloss.variant import ClassVariant, class_variant, row_variant
 
 #: Rows shorter than this are not worth what is done once for each of them: for cross-entropy
 #: without gaps between the rows, the same with derivatives by a mass on all classes, and with
@@ -100,20 +101,20 @@ class ClassPlan(CpuPlan):
             layout_record(shape, strides, itemsize * classes) is None
             for shape, strides, itemsize in of_examples
         )
-        by_mass = (soft or smoothing > 0.0) and (self.outputs.grad or self.outputs.hess)
-        family = choose_family(spec, classes, steps, in_rows, without_gaps, by_mass)
-        self.layouts = [
-            self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
-            for shape, strides, itemsize in of_examples
-        ]
         if isinstance(spec, RowSpec):
+            family = family_of_formulas(spec, classes, steps, in_rows, without_gaps)
             rows = without_gaps and family is row_lanes
             self.compute = family.compute_kernel(spec, row_variant(operands, self.outputs, rows))
         else:
             link = link_of(scale, cap)
-            self.compute = family.compute_kernel(
-                class_variant(operands, smoothing, link, self.outputs, self.weighted)
-            )
+            variant = class_variant(operands, smoothing, link, self.outputs, self.weighted)
+            from_logits = isinstance(spec, CrossEntropySpec) and spec.from_logits
+            family = family_of_cross_entropy(from_logits, variant, classes, in_rows, without_gaps)
+            self.compute = family.compute_kernel(variant)
+        self.layouts = [
+            self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
+            for shape, strides, itemsize in of_examples
+        ]
         self.prepare = None if soft else scan_kernel()
         self.prepare_chunks = -(-self.examples // SCAN_CHUNK)
         #: The parameters of a row's formulas; one that is an array stands for a class weight.
@@ -173,28 +174,29 @@ class ClassPlan(CpuPlan):
         )
 
 
-def choose_family(
-    spec: ClassSpec,
-    classes: int,
-    steps: list[int | None],
-    in_rows: bool,
-    without_gaps: bool,
-    by_mass: bool,
+def family_of_formulas(
+    spec: RowSpec, classes: int, steps: list[int | None], in_rows: bool, without_gaps: bool
 ) -> Any:
-    """Return the module that lays kernels over the loss, by the way its classes lie in memory."""
-    if not isinstance(spec, CrossEntropySpec):
-        if isinstance(spec, RowSpec) and spec.classes == row_fours.CLASSES and without_gaps:
-            return row_fours
-        by_rows = classes >= (SHORT_BELOW_OF_FORMULAS if in_rows else LONG_FROM)
-        return row_losses if by_rows or None in steps else row_lanes
+    """Return the module that lays kernels over formulas, by the way their classes lie."""
+    if spec.classes == row_fours.CLASSES and without_gaps:
+        return row_fours
+    by_rows = classes >= (SHORT_BELOW_OF_FORMULAS if in_rows else LONG_FROM)
+    return row_losses if by_rows or None in steps else row_lanes
+
+
+def family_of_cross_entropy(
+    from_logits: bool, variant: ClassVariant, classes: int, in_rows: bool, without_gaps: bool
+) -> Any:
+    """Return the module that lays kernels over a cross-entropy, by the way its classes lie."""
     rows, flat, lanes = (
         (softmax_rows, softmax_flat, softmax_lanes)
-        if spec.from_logits
+        if from_logits
         else (probabilities, probabilities_flat, probabilities_lanes)
     )
     short = SHORT_BELOW_WITH_GAPS
     if without_gaps:
-        short = SHORT_BELOW_OF_MASS if by_mass and spec.from_logits else SHORT_BELOW
+        by_mass = from_logits and variant.mass and kept(variant)
+        short = SHORT_BELOW_OF_MASS if by_mass else SHORT_BELOW
     if in_rows and classes >= short:
         return rows
     return flat if without_gaps else lanes

@@ -17,6 +17,8 @@ from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import (
     STORAGE,
     load_float64,
+    peek_float64,
+    peek_int64,
     poke_float64,
     poke_int64,
 )
@@ -34,7 +36,6 @@ class Lines(NamedTuple):
     hot: int
     weight: int
     at_y: int  # real, as all that follow
-    mass_y: int
     beside: int
     factor: int
     entry: int
@@ -56,7 +57,7 @@ class Steps(NamedTuple):
     #: (call, start, m, lines) -> the sum of the losses; `beside` has that of the mass beside the
     #: class indices.
     add_up: Callable[..., Any]
-    #: (m, lines): write the derivatives by each example's own class.
+    #: (call, m, lines): write the derivatives by each example's own class.
     derive: Callable[..., Any]
 
 
@@ -92,7 +93,6 @@ def make_steps(variant: ClassVariant) -> Steps:
 
     @jitable
     def read(call, outer, start, m, lines):
-        keep, spread = real(call.keep), real(call.spread)
         weightless = 0
         for lane in range(m):
             y, hot, w = target_of(call, start + lane, SOFT)
@@ -102,12 +102,6 @@ def make_steps(variant: ClassVariant) -> Steps:
             poke_int64(lines.y, lane, y)
             poke_float64(lines.hot, lane, hot)
             poke_float64(lines.weight, lane, w)
-            if not SOFT:
-                mass = real(hot)
-                if MASS:
-                    near = load_real(call.class_weight_real, y) if CLASS_WEIGHT else real(1)
-                    mass += mass_beside(call.t, 0, near, keep, spread)
-                poke(lines.mass_y, lane, mass)
             poke(lines.factor, lane, real(outer * w * entry_of(call.u, start + lane)))
         return weightless
 
@@ -128,10 +122,15 @@ def make_steps(variant: ClassVariant) -> Steps:
         return losses
 
     @jitable
-    def derive(m, lines):
+    def derive(call, m, lines):
+        keep, spread = real(call.keep), real(call.spread)
         for lane in range(m):
-            at_y, mass = peek(lines.at_y, lane), peek(lines.mass_y, lane)
-            first, second = slopes(at_y, mass, peek(lines.factor, lane))
+            mass = real(peek_float64(lines.hot, lane))
+            if MASS:
+                y = peek_int64(lines.y, lane)
+                weight = load_real(call.class_weight_real, y) if CLASS_WEIGHT else real(1)
+                mass += mass_beside(call.t, lane, weight, keep, spread)
+            first, second = slopes(peek(lines.at_y, lane), mass, peek(lines.factor, lane))
             if GRAD:
                 poke(lines.entry, lane, first)
             if HESS:

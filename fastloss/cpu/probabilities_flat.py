@@ -105,7 +105,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                         x = apart(x, n, buffer, x_bits)
                 write_derivatives(x, n, masses, spare, g, h)
                 if not SOFT:
-                    derive(m, lines)
+                    derive(call, m, lines)
                 finish_tile(classes, m, lines, weightless, g, h)
         release(scratch)
         return total

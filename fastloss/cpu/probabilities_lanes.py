@@ -128,7 +128,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                 total += add_up(call, start, m, lines)
             if KEEP:
                 if not SOFT:
-                    derive(m, lines)
+                    derive(call, m, lines)
                 finish_tile(call, start, m, lines, weightless)
         release(scratch)
         return total

@@ -118,9 +118,14 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         sum_rows(wide, m, call.classes, 8, lines.dot, 0.0)
 
     @jitable
-    def write_multiples(g, n, e, factors):
-        for k in range(n):
-            store_x(g, k, load_real(e, k) * load_real(factors, k))
+    def write_multiples(g, m, classes, e, factors, spare):
+        """Write the gradient where that is a multiple of the exponentials."""
+        if AS_IT_IS:
+            scale_rows(e, factors, m, classes, size, g, peek, poke)
+        else:
+            spread_rows(factors, m, classes, size, spare, peek)
+            for k in range(m * classes):
+                store_x(g, k, load_real(e, k) * load_real(spare, k))
 
     @jitable
     def write_derivatives(call, x, n, e, masses, inverse, slope, factor, g, h):
@@ -180,11 +185,8 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             weightless = read_examples(call, outer, start, m, e, size, classes * size, lines)
             total += finish_examples(call, start, m, lines)
             if KEEP:
-                if ONE_FACTOR and AS_IT_IS:
-                    scale_rows(e, lines.inverse, m, classes, size, g, peek, poke)
-                elif ONE_FACTOR:
-                    spread_rows(lines.inverse, m, classes, size, spare, peek)
-                    write_multiples(g, n, e, spare)
+                if ONE_FACTOR:
+                    write_multiples(g, m, classes, e, lines.inverse, spare)
                 else:
                     spread_rows(lines.inverse, m, classes, size, spare, peek)
                     slopes = narrowed(lines.slope, m, part)
