@@ -115,6 +115,16 @@ def divide(a: float, b: float) -> float:
     return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b)
 
 
+def quotient(a: float, b: float) -> float:
+    """a / b to within two units in the last place, where that is quicker."""
+    return divide(a, b)
+
+
+def quotient_normal(a: float, b: float) -> float:
+    """The same for a `b` that is inf or nan, or is in the normal range like its reciprocal."""
+    return divide(a, b)
+
+
 def maximum(a: float, b: float) -> float:
     """The larger of the two, nan if either is nan."""
     if a != a or b != b:
@@ -137,7 +147,7 @@ def choose(condition: bool, a: float, b: float) -> float:
 def tanh(x):
     """Hyperbolic tangent, accurate also near 0."""
     e = expm1_nonpositive(const(-2.0, x) * abs(x))
-    t = divide(-e, e + const(2.0, x))
+    t = quotient_normal(-e, e + const(2.0, x))
     signed = -t if x < const(0.0, x) else t
     return x if x == const(0.0, x) else signed  # keeps the sign of zero
 
@@ -146,7 +156,7 @@ def tanh(x):
 def sigmoids(z):
     """sigmoid(z) and sigmoid(-z), accurate in both tails, by one division."""
     one, e = const(1.0, z), decay(z)
-    large = divide(one, one + e)
+    large = quotient_normal(one, one + e)
     small = e * large
     negative = z < const(0.0, z)
     return small if negative else large, large if negative else small

@@ -1,5 +1,7 @@
 """Print the polynomials and tables of `fastloss/cpu/exponentials.py` and `logarithms.py`.
 
+Those of `fastloss/cuda/math.py` too.
+
 exp and expm1 are made of q(r) = (exp(r) - 1 - r) / r^2, logarithms of (log(1 + x) - x) / x^2.
 Chebyshev interpolation in 40 digits is within a few per cent of the minimax polynomial.
 
@@ -72,5 +74,6 @@ show_line("exp, float32, in eighths", q, half / 8)
 show("expm1, float32", q, [-half, half], 4)
 show("exp and expm1, float64", q, [-half, half], 9)
 show("log1p on [0, 1], float32", log1p_q, [mpmath.mpf(0), mpmath.mpf(1)], 9)
+show("log1p(-x) on [0, 1/2], float32", lambda x: log1p_q(-x), [mpmath.mpf(0), mpmath.mpf(0.5)], 8)
 reach = reciprocals() * mpmath.mpf("1.0001")
 show("log, float32, in eighths", log1p_q, [-reach, reach], 3)

@@ -117,15 +117,20 @@ def exp_normal(x):
 
 
 @inline
-def expm1_below(x, low):
-    """e^x - 1 up to where 2^k leaves the normal range; below `low` it rounds to -1."""
-    x = at_least(x, low)
+def expm1_bounded(x):
+    """e^x - 1 for an x for which 2^k does not leave the normal range."""
     # In whole steps: those between are rounded, which is too much where 1 is taken away again.
     high, low = pick(LN2_HI_32, LN2_HI_64, x), pick(LN2_LO_32, LN2_LO_64, x)
     shift = pick(SHIFT_32 + BIAS_32, SHIFT_64 + BIAS_64, x)
     k, r = reduce_exp(x, real(LOG2_E, x), high, low, shift)
     power = power_of_two(k)
     return muladd(power, muladd(exp_q(r) * r, r, r), power - real(1.0, x))
+
+
+@inline
+def expm1_below(x, low):
+    """The same for any x below; under `low` it rounds to -1."""
+    return expm1_bounded(at_least(x, low))
 
 
 @on_cpu(elementary.expm1)

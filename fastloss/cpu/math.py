@@ -85,6 +85,8 @@ def sqrt(x):
 
 
 @overload(elementary.divide, target="cpu", jit_options=INLINE)
+@overload(elementary.quotient, target="cpu", jit_options=INLINE)
+@overload(elementary.quotient_normal, target="cpu", jit_options=INLINE)
 def _divide(a, b):
     return lambda a, b: divide(a, b)
 

@@ -29,7 +29,9 @@ def out_of_line(typingctx):
 
 
 def asm(builder, text, constraints, result, args, *, side_effect=False, attrs=()):
-    """Emit one line of PTX."""
+    """Emit one line of PTX; without a side effect, LLVM may move it and need not repeat it."""
+    if not side_effect:
+        attrs = ("readnone", "nounwind", *attrs)
     function = ir.FunctionType(result, [a.type for a in args])
     return builder.call(ir.InlineAsm(function, text, constraints, side_effect), args, attrs=attrs)
 
@@ -59,12 +61,20 @@ def encode_float16(builder, value):
     return asm(builder, "cvt.rn.f16.f32 $0, $1;", "=h,f", I16, [value])
 
 
+def encode_two_float16(builder, low, high):
+    return asm(builder, "cvt.rn.f16x2.f32 $0, $1, $2;", "=r,f,f", I32, [high, low])
+
+
 def decode_bfloat16(builder, raw):
     return builder.bitcast(builder.shl(builder.zext(raw, I32), I32(16)), F32)
 
 
 def encode_bfloat16(builder, value):
     return asm(builder, "cvt.rn.bf16.f32 $0, $1;", "=h,f", I16, [value])
+
+
+def encode_two_bfloat16(builder, low, high):
+    return asm(builder, "cvt.rn.bf16x2.f32 $0, $1, $2;", "=r,f,f", I32, [high, low])
 
 
 # --- one element ------------------------------------------------------------------------
@@ -127,6 +137,29 @@ store_bfloat16 = make_store(types.float32, I16, encode_bfloat16)
 store_int64 = make_store(types.int64, I64)
 
 
+# --- from bits --------------------------------------------------------------------------
+
+
+@intrinsic
+def float32_of_bits(typingctx, bits):
+    """The float32 in the lower half of an int64."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(builder.trunc(args[0], I32), F32)
+
+    return types.float32(types.int64), codegen
+
+
+@intrinsic
+def float64_of_bits(typingctx, bits):
+    """The float64 of these bits."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], F64)
+
+    return types.float64(types.int64), codegen
+
+
 # --- sixteen bytes ----------------------------------------------------------------------
 
 
@@ -161,8 +194,10 @@ def make_load_wide(item, size, decode=keep):
     return load_wide
 
 
-def make_store_wide(item, size, encode=keep):
+def make_store_wide(item, size, encode_two=None):
     """Make an intrinsic that writes an array to 16 aligned bytes.
+
+    `encode_two` makes 32 bits of two numbers, the first in the lower half.
 
     Streaming (evict first): a gradient that is not read again should not push the logits,
     which are, out of the second-level cache.
@@ -173,20 +208,12 @@ def make_store_wide(item, size, encode=keep):
     def store_wide(typingctx, address, chunk):
         def codegen(context, builder, signature, args):
             values = [
-                encode(
-                    builder,
-                    builder.load(chunk_entry(builder, context, signature.args[1], args[1], k)),
-                )
+                builder.load(chunk_entry(builder, context, signature.args[1], args[1], k))
                 for k in range(count)
             ]
-            if size == 2:
+            if encode_two is not None:
                 pairs = zip(values[::2], values[1::2], strict=True)
-                values = [
-                    builder.or_(
-                        builder.zext(low, I32), builder.shl(builder.zext(high, I32), I32(16))
-                    )
-                    for low, high in pairs
-                ]
+                values = [encode_two(builder, *pair) for pair in pairs]
             letter, suffix = {F64: ("d", "f64"), F32: ("f", "f32")}.get(item, ("r", "b32"))
             slots = ", ".join(f"${k + 1}" for k in range(len(values)))
             asm(
@@ -210,8 +237,8 @@ load_wide_bfloat16 = make_load_wide(I16, 2, decode_bfloat16)
 
 store_wide_float64 = make_store_wide(F64, 8)
 store_wide_float32 = make_store_wide(F32, 4)
-store_wide_float16 = make_store_wide(I16, 2, encode_float16)
-store_wide_bfloat16 = make_store_wide(I16, 2, encode_bfloat16)
+store_wide_float16 = make_store_wide(I16, 2, encode_two_float16)
+store_wide_bfloat16 = make_store_wide(I16, 2, encode_two_bfloat16)
 
 
 # --- between the threads of a warp ------------------------------------------------------

@@ -126,7 +126,7 @@ def compute_kernel(
     formulas = [spec.value, spec.grad, spec.hess, spec.domain.valid if spec.domain else None]
     label = label_of(spec.name, *formulas, variant, wide, plain)
     make = functools.partial(_make_compute, spec, variant, wide, plain)
-    record = record_of(PointwiseCall, variant.array_options)
+    record = record_of(PointwiseCall, variant.array_options, bits=True)
     lean = plain and variant.predictions != "float64"
     return Kernel(make, record, THREADS, label, fingerprint(*formulas), lean=lean)
 
@@ -138,12 +138,14 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, pl
     p_size, load_p, store_p, load_wide_p, store_wide_p = STORAGE[variant.predictions]
     t_size, load_t, _, load_wide_t, _ = STORAGE[variant.targets]
     real: Any = real_dtype(variant.predictions).type
-    real_size, _, store_real, *_ = STORAGE[real.__name__]
-    options_at = options_of(PointwiseCall, variant.array_options, real)
+    real_size, _, store_real, _, store_wide_real = STORAGE[real.__name__]
+    constants = variant.constants or (None,) * len(spec.options)
+    options_at = options_of(PointwiseCall, variant.array_options, real, constants)
     tolerance = 4.0 * EPS[variant.predictions]
     CHECKED, WEIGHTED = spec.domain is not None, variant.weighted
     LOSS, GRAD, HESS, PER_ELEMENT = variant.outputs
-    LANES = WIDE // p_size
+    SUMMED = LOSS and not PER_ELEMENT
+    LANES, REALS = WIDE // p_size, WIDE // real_size
     # Targets of another dtype than the predictions are read one by one.
     WIDE_TARGETS = wide and variant.targets == variant.predictions
     block_sum, add = block_total(THREADS), adder(THREADS)
@@ -198,7 +200,6 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, pl
                 divisor = add(call.weight_sums, call.weight_count, board)
             outer = call.upstream / divisor if divisor != 0.0 else 0.0
         total = 0.0
-        start = block_number() * THREADS + thread_number()
         stride = block_count() * THREADS
         head, chunks = np.int64(0), np.int64(0)
         if wide:
@@ -207,8 +208,12 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, pl
             predictions = cuda.local.array(LANES, real)
             targets = cuda.local.array(LANES, real)
             second = cuda.local.array(LANES, real)
-            for c in range(start, chunks, stride):
+            losses = cuda.local.array(REALS, real)
+            c = block_number() * THREADS + thread_number()
+            while c < chunks:
                 first = head + c * LANES
+                # The mean of a chunk, in its own precision: their sum might leave the range.
+                mean = real(0)
                 load_wide_p(call.p + first * p_size, predictions)
                 if WIDE_TARGETS:
                     load_wide_t(call.t + first * t_size, targets)
@@ -217,19 +222,25 @@ def _make_compute(spec: PointwiseSpec, variant: PointwiseVariant, wide: bool, pl
                         targets[k] = real(load_t(call.t + (first + k) * t_size))
                 for k in range(LANES):
                     v, d, dd = element(call, predictions[k], targets[k], first + k, outer)
-                    total += np.float64(v)
+                    mean += v * real(1 / LANES)
                     if PER_ELEMENT:
-                        store_real(call.loss + (first + k) * real_size, v)
+                        losses[k % REALS] = v
+                        if k % REALS == REALS - 1:
+                            store_wide_real(call.loss + (first + k + 1) * real_size - WIDE, losses)
                     predictions[k] = d
                     second[k] = dd
+                if SUMMED:
+                    total += np.float64(mean) * LANES
                 if GRAD:
                     store_wide_p(call.g + first * p_size, predictions)
                 if HESS:
                     store_wide_p(call.h + first * p_size, second)
-        edges = call.n - chunks * LANES
-        for k in range(start, edges, stride):
+                c += stride
+        k = block_number() * THREADS + thread_number()
+        while k < call.n - chunks * LANES:
             total += single(call, k if k < head else k + chunks * LANES, outer)
-        if LOSS and not PER_ELEMENT:
+            k += stride
+        if SUMMED:
             total = block_sum(total, board)
             if thread_number() == 0:
                 store_float64(call.sums + 8 * block_number(), total)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.cuda.driver import THREADS as ADD_THREADS
-from fastloss.cuda.options import record_of
+from fastloss.cuda.options import bits_of, record_of
 from fastloss.cuda.plans import (
     CudaPlan,
     address,
@@ -28,10 +31,18 @@ from fastloss.cuda.primitives import WIDE
 from fastloss.cuda.refusal import NO_EXAMPLE
 from fastloss.cuda.variant import PointwiseVariant
 from fastloss.dtypes import name_of
-from fastloss.spec import Operands, PointwiseSpec, Request, Results
+from fastloss.spec import Operands, Option, PointwiseSpec, Request, Results
 
 #: Wide loads that a thread does, where there are enough elements for every block.
 PER_THREAD = 4
+
+
+def constants_of(options: Iterable[Option], given: Iterable[Any]) -> tuple[float | None, ...]:
+    """Return the values of options that a kernel is compiled for: the special ones, and flags."""
+    return tuple(
+        value if isinstance(value, bool) or value in option.constants else None
+        for option, value in zip(options, given, strict=True)
+    )
 
 
 class PointwisePlan(CudaPlan):
@@ -46,12 +57,14 @@ class PointwisePlan(CudaPlan):
         arrays = operands.array_options
         weight, _ = on_device(operands.sample_weight)
         self.array_options = tuple(option.name in arrays for option in spec.options)
+        given = [request.options.get(option.name) for option in spec.options]
         self.variant = variant = PointwiseVariant(
             name_of(p.dtype),
             name_of(t.dtype),
             operands.sample_weight is not None or operands.grad_output is not None,
             self.array_options,
             self.outputs,
+            constants_of(spec.options, given),
         )
         # Along the memory of the predictions, so that arrays in Fortran order are contiguous.
         self.walk_order = self.memory_order
@@ -61,14 +74,14 @@ class PointwisePlan(CudaPlan):
         ]
         self.lay_out_weights(operands)
         self.option_layouts = {name: self.broadcast_layout(a) for name, a in arrays.items()}
-        self.numbers = [float(request.options.get(option.name, 0.0)) for option in spec.options]
+        self.numbers = bits_of([0.0 if value is None else value for value in given], self.real)
         plain = not any(self.layouts) and not arrays and weight is operands.grad_output is None
         self.computes = {
             wide: compute_kernel(spec, variant, wide=wide, plain=plain)
             for wide in ((False, True) if plain else (False,))
         }
-        self.record_type = record_of(PointwiseCall, self.array_options)
-        self.size = p.size
+        self.record_type = record_of(PointwiseCall, self.array_options, bits=True)
+        self.size, self.predictions_size = p.size, p.itemsize
         self.blocks = blocks_for(p.size, THREADS * PER_THREAD * WIDE // p.itemsize)
         if self.mean and weight is not None:
             self.weight_blocks = blocks_for(p.size, 8 * ADD_THREADS)
@@ -112,11 +125,11 @@ class PointwisePlan(CudaPlan):
             *self.weights(operands, upstream, memory),
         )  # fmt: skip
 
-    def option_fields(self, operands: Operands) -> list[float]:
+    def option_fields(self, operands: Operands) -> list[int]:
         """Return the arguments that the options are."""
         if not operands.array_options:
             return self.numbers
-        fields: list[float] = []
+        fields: list[int] = []
         for option, number in zip(self.spec.options, self.numbers, strict=True):
             array = operands.array_options.get(option.name)
             if array is None:
@@ -133,6 +146,11 @@ class PointwisePlan(CudaPlan):
         others = [a for a in (record.g, record.h) if a]
         if self.variant.targets == self.variant.predictions:
             others.append(record.t)
+        if self.per_example and record.loss:
+            # What lies before the first boundary of the predictions is written one by one.
+            head = -record.p % WIDE // self.predictions_size
+            if (record.loss + head * self.real.itemsize) % WIDE:
+                return False
         return all((a - record.p) % WIDE == 0 for a in others)
 
     def refuse_outside_domain(

@@ -64,6 +64,18 @@ def instruction(name: str) -> Any:
 
 
 @inline
+def float32_of_bits(bits):
+    """The float32 in the lower half of an int64."""
+    return instructions.float32_of_bits(bits)
+
+
+@inline
+def float64_of_bits(bits):
+    """The float64 of these bits."""
+    return instructions.float64_of_bits(bits)
+
+
+@inline
 def shuffle_xor(value, offset):
     """The value of the thread of this warp whose lane differs by `offset` in binary."""
     return instructions.shuffle_xor(value, offset)

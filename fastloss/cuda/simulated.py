@@ -8,12 +8,15 @@ to run every path, and few enough to be quick.
 from __future__ import annotations
 
 import ctypes
+import struct
 import sys
 import threading
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+
+from fastloss.cuda.launch import CONFIG
 
 WIDE = 16
 _FLOATS = {
@@ -31,6 +34,19 @@ def _launch() -> Any:
     return _get_kernel_context()
 
 
+def launch(config: int, function: Any, pointers: int, extra: None) -> int:
+    """Do what the driver's launch does; `function` is a dispatcher and how its arguments lie."""
+    dispatcher, record, fields = function
+    blocks, _, _, threads, *_ = CONFIG.unpack(ctypes.string_at(config, CONFIG.size))
+    addresses = struct.unpack(f"{len(fields)}q", ctypes.string_at(pointers, 8 * len(fields)))
+    arguments = [
+        struct.unpack(field, ctypes.string_at(address, 8))[0]
+        for field, address in zip(fields, addresses, strict=True)
+    ]
+    dispatcher[blocks, threads](record(*arguments))
+    return 0
+
+
 class _Shared:
     """Shared memory, by the line that asks for it.
 
@@ -39,7 +55,7 @@ class _Shared:
 
     lock = threading.Lock()
 
-    def array(self, shape: int, dtype: Any) -> Any:
+    def array(self, shape: int, dtype: Any, alignment: int | None = None) -> Any:
         frame = sys._getframe(1)
         with self.lock:
             arrays = _launch().__dict__.setdefault("fastloss_shared", {})
@@ -106,6 +122,14 @@ load_int64 = _make_integer(np.int64)
 load_uint8 = _make_integer(np.uint8)
 load_uint16 = _make_integer(np.uint16)
 load_uint32 = _make_integer(np.uint32)
+
+
+def float32_of_bits(bits):
+    return np.int64(bits).astype(np.int32).view(np.float32)
+
+
+def float64_of_bits(bits):
+    return np.int64(bits).view(np.float64)
 
 
 def store_int64(address, value):

@@ -11,12 +11,13 @@ from fastloss.elementary import (
     clamped_log_unit,
     const,
     decay,
-    divide,
     exp,
     inline,
     log,
     log1p_unit,
     maximum,
+    quotient,
+    quotient_normal,
     sigmoid,
 )
 from fastloss.loss import register
@@ -44,7 +45,7 @@ def bce_value(p, t):
 
 def bce_grad(p, t):
     p = as_probability(p)
-    return divide(p - t, maximum(p * (const(1.0, p) - p), const(1e-12, p)))
+    return quotient_normal(p - t, maximum(p * (const(1.0, p) - p), const(1e-12, p)))
 
 
 def bce_hess(p, t):
@@ -52,7 +53,7 @@ def bce_hess(p, t):
     one = const(1.0, p)
     hit = maximum(p, const(1e-12, p))
     miss = maximum(one - p, const(1e-12, p))
-    return divide(t, hit * hit) + divide(one - t, miss * miss)
+    return quotient_normal(t, hit * hit) + quotient_normal(one - t, miss * miss)
 
 
 @inline
@@ -162,7 +163,7 @@ def spread(z):
 def larger_sigmoid(z):
     """sigmoid(abs(z))."""
     one = const(1.0, z)
-    return divide(one, one + decay(z))
+    return quotient_normal(one, one + decay(z))
 
 
 def bce_logits_value(z, t, pos_weight=1.0, label_smoothing=0.0):
@@ -255,7 +256,7 @@ def miss_slope(z, t):
     e, outer, total = miss_parts(z, t)
     one = const(1.0, z)
     hard = outer == const(0.0, z)
-    return divide(one if hard else e, (one + e) * (one if hard else total))
+    return quotient(one if hard else e, (one + e) * (one if hard else total))
 
 
 @inline
@@ -303,10 +304,10 @@ def focal_value(z, t, alpha=0.25, gamma=2.0):
 
 
 def focal_grad(z, t, alpha=0.25, gamma=2.0):
-    one, two = const(1.0, z), const(2.0, z)
     surprise = surprise_of(z, t)
-    slope = focal_power(z, t, gamma) * logistic_grad(z, t, one - t)
-    bend = gamma * (one - two * t) * focal_bend(z, t, gamma)
+    slope = focal_power(z, t, gamma) * logistic_grad(z, t, const(1.0, z) - t)
+    # gamma (1 - 2 y), as one fused multiplication.
+    bend = (gamma + const(-2.0, z) * gamma * t) * focal_bend(z, t, gamma)
     return focal_weight(z, t, alpha) * (slope + scaled(bend, surprise))
 
 
@@ -379,8 +380,8 @@ def poly_value(z, t, epsilon=2.0):
 
 
 def poly_grad(z, t, epsilon=2.0):
-    one = const(1.0, z)
-    return logistic_grad(z, t, one - t) + epsilon * (one - const(2.0, z) * t) * spread(z)
+    tilt = epsilon + const(-2.0, z) * epsilon * t
+    return logistic_grad(z, t, const(1.0, z) - t) + tilt * spread(z)
 
 
 def poly_hess(z, t, epsilon=2.0):

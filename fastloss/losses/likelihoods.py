@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastloss.checks import flag, number
-from fastloss.elementary import choose, const, divide, exp, inline, log, maximum
+from fastloss.elementary import choose, const, exp, inline, log, maximum, quotient
 from fastloss.loss import register
 from fastloss.losses.describe import ARRAYS, CALL, ERRORS
 from fastloss.losses.pieces import scaled, scaled_exp
@@ -49,12 +49,12 @@ def poisson_value(p, t, log_input=True, full=False, eps=1e-8):
 def poisson_grad(p, t, log_input=True, full=False, eps=1e-8):
     rate = p + eps
     # Not by `scaled`: a rate that is nan has no derivative either.
-    slope = divide(t, rate) if rate != const(0.0, p) or t != const(0.0, t) else rate
+    slope = quotient(t, rate) if rate != const(0.0, p) or t != const(0.0, t) else rate
     return exp(p) - t if log_input else const(1.0, p) - slope
 
 
 def poisson_hess(p, t, log_input=True, full=False, eps=1e-8):
-    slope = divide(const(1.0, p), p + eps)
+    slope = quotient(const(1.0, p), p + eps)
     return exp(p) if log_input else scaled(scaled(t, slope), slope)
 
 
@@ -109,16 +109,16 @@ poisson_nll = register(
 
 def gaussian_value(p, t, var=1.0, full=False, eps=1e-6):
     spread = maximum(var, eps)
-    loss = const(0.5, p) * (log(spread) + (p - t) * divide(p - t, spread))
+    loss = const(0.5, p) * (log(spread) + (p - t) * quotient(p - t, spread))
     return loss + const(0.5 * math.log(2.0 * math.pi), p) if full else loss
 
 
 def gaussian_grad(p, t, var=1.0, full=False, eps=1e-6):
-    return divide(p - t, maximum(var, eps))
+    return quotient(p - t, maximum(var, eps))
 
 
 def gaussian_hess(p, t, var=1.0, full=False, eps=1e-6):
-    return divide(const(1.0, p), maximum(var, eps))
+    return quotient(const(1.0, p), maximum(var, eps))
 
 
 gaussian_nll = register(
@@ -171,18 +171,18 @@ gaussian_nll = register(
 
 
 def gamma_value(p, t, log_input=True):
-    return p + scaled_exp(t, -p) if log_input else log(p) + divide(t, p)
+    return p + scaled_exp(t, -p) if log_input else log(p) + quotient(t, p)
 
 
 def gamma_grad(p, t, log_input=True):
     one = const(1.0, p)
-    rest = one - divide(t, p)
-    return one - scaled_exp(t, -p) if log_input else divide(rest, p)
+    rest = one - quotient(t, p)
+    return one - scaled_exp(t, -p) if log_input else quotient(rest, p)
 
 
 def gamma_hess(p, t, log_input=True):
-    rest = const(2.0, p) * divide(t, p) - const(1.0, p)
-    return scaled_exp(t, -p) if log_input else divide(divide(rest, p), p)
+    rest = const(2.0, p) * quotient(t, p) - const(1.0, p)
+    return scaled_exp(t, -p) if log_input else quotient(quotient(rest, p), p)
 
 
 gamma_nll = register(
@@ -238,7 +238,7 @@ def tweedie_terms(p, t, power):
 def tweedie_value(p, t, power=1.5):
     near, far, pull, push = tweedie_terms(p, t, power)
     one = const(1.0, p)
-    return far * divide(one, push) - near * divide(one, pull)
+    return far * quotient(one, push) - near * quotient(one, pull)
 
 
 def tweedie_grad(p, t, power=1.5):

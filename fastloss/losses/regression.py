@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastloss.checks import flag, number
 from fastloss.elementary import (
+    choose,
     const,
-    divide,
     inline,
     log_of_sum,
+    quotient_normal,
 )
 from fastloss.loss import register
 from fastloss.losses.describe import ARRAYS, CALL, ERRORS
@@ -186,13 +187,20 @@ quantile = register(
 
 
 @inline
+def eighth_above(x):
+    """(1 + x) / 8: its reciprocal is in the normal range, however large x is."""
+    return const(0.125, x) + const(0.125, x) * x
+
+
+@inline
 def log_ratio(p, t):
     """log((1 + p) / (1 + t)), also where they are close."""
     one = const(1.0, p)
     near = abs(p - t) < const(0.5, p) * abs(one + t)
-    quotient = divide(p - t if near else one + p, one + t)
-    ratio = one + quotient if near else quotient
-    return log_of_sum(ratio, quotient - (ratio - one) if near else const(0.0, p))
+    part = quotient_normal(choose(near, p - t, eighth_above(p)), eighth_above(t))
+    gap = const(0.125, p) * part
+    ratio = choose(near, one + gap, part)
+    return log_of_sum(ratio, choose(near, gap - (ratio - one), const(0.0, p)))
 
 
 def msle_value(p, t, half=False):
@@ -201,13 +209,13 @@ def msle_value(p, t, half=False):
 
 
 def msle_grad(p, t, half=False):
-    scale = const(1.0, p) if half else const(2.0, p)
-    return divide(scale * log_ratio(p, t), const(1.0, p) + p)
+    scale = const(0.125, p) if half else const(0.25, p)
+    return scale * quotient_normal(log_ratio(p, t), eighth_above(p))
 
 
 def msle_hess(p, t, half=False):
     scale = const(1.0, p) if half else const(2.0, p)
-    slope = divide(const(1.0, p), const(1.0, p) + p)
+    slope = quotient_normal(const(0.125, p), eighth_above(p))
     return scale * (const(1.0, p) - log_ratio(p, t)) * slope * slope
 
 

@@ -6,12 +6,15 @@ import math
 
 from fastloss.checks import number
 from fastloss.elementary import (
+    choose,
     const,
     decay,
-    divide,
     expm1_nonpositive,
     inline,
     log1p_unit,
+    quotient,
+    quotient_normal,
+    sqrt,
 )
 from fastloss.loss import register
 from fastloss.losses.describe import ARRAYS, CALL, ERRORS
@@ -20,6 +23,8 @@ from fastloss.pointwise import pointwise_loss
 from fastloss.spec import Option
 
 __all__ = ["charbonnier", "huber", "log_cosh", "smooth_l1"]
+
+LN2 = math.log(2.0)
 
 # --- quadratic near 0, linear beyond ----------------------------------------------------
 
@@ -86,18 +91,18 @@ huber = register(
 
 def smooth_l1_value(p, t, beta=1.0):
     error = abs(p - t)
-    quadratic = const(0.5, p) * error * divide(error, beta)
+    quadratic = const(0.5, p) * error * quotient(error, beta)
     return quadratic if error < beta else error - const(0.5, p) * beta
 
 
 def smooth_l1_grad(p, t, beta=1.0):
     d = p - t
-    return divide(d, beta) if abs(d) < beta else sign(d)
+    return quotient(d, beta) if abs(d) < beta else sign(d)
 
 
 def smooth_l1_hess(p, t, beta=1.0):
     d = p - t
-    inside = divide(const(1.0, p), beta)
+    inside = quotient(const(1.0, p), beta)
     return unless_nan(d, inside if abs(d) < beta else const(0.0, p))
 
 
@@ -150,8 +155,9 @@ def log_cosh_value(p, t):
     decayed = const(1.0, p) + shrunk  # e^-error
     # Near 0 as log(1 + (cosh - 1)), whose argument does not cancel; far away from the line.
     near = error < const(1.0, p)
-    argument = divide(shrunk * shrunk, const(2.0, p) * decayed) if near else decayed * decayed
-    line = const(0.0, p) if near else error - const(math.log(2.0), p)
+    risen = quotient_normal(shrunk * shrunk, const(2.0, p) * decayed)
+    argument = choose(near, risen, decayed * decayed)
+    line = const(0.0, p) if near else error - const(LN2, p)
     return line + log1p_unit(argument)
 
 
@@ -160,14 +166,14 @@ def log_cosh_grad(p, t):
     d, two = p - t, const(2.0, p)
     shrunk = expm1_nonpositive(-abs(d))
     shrunk *= two + shrunk
-    slope = divide(-shrunk, two + shrunk)
+    slope = quotient_normal(-shrunk, two + shrunk)
     return -slope if d < const(0.0, p) else slope
 
 
 def log_cosh_hess(p, t):
     # 1 - tanh^2 without cancellation.
     e = decay(const(2.0, p) * (p - t))
-    return divide(const(4.0, p) * e, (const(1.0, p) + e) * (const(1.0, p) + e))
+    return quotient_normal(const(4.0, p) * e, (const(1.0, p) + e) * (const(1.0, p) + e))
 
 
 log_cosh = register(
@@ -213,9 +219,9 @@ def legs(d, eps):
     """
     error = abs(d)
     far = error > eps
-    longer = error if far else eps
-    ratio = divide(eps if far else error, longer)
-    return longer, far, ratio, math.sqrt(const(1.0, d) + ratio * ratio)
+    longer = choose(far, error, eps)
+    ratio = quotient(choose(far, eps, error), longer)
+    return longer, far, ratio, sqrt(const(1.0, d) + ratio * ratio)
 
 
 def charbonnier_value(p, t, eps=1e-3):
@@ -226,14 +232,14 @@ def charbonnier_value(p, t, eps=1e-3):
 def charbonnier_grad(p, t, eps=1e-3):
     d = p - t
     _, far, ratio, root = legs(d, eps)
-    slope = divide(const(1.0, p) if far else ratio, root)
+    slope = quotient_normal(choose(far, const(1.0, p), ratio), root)
     return -slope if d < const(0.0, p) else slope
 
 
 def charbonnier_hess(p, t, eps=1e-3):
     length = charbonnier_value(p, t, eps)
-    cosine = divide(eps, length)
-    return divide(cosine * cosine, length)
+    cosine = quotient(eps, length)
+    return quotient(cosine * cosine, length)
 
 
 charbonnier = register(

@@ -301,3 +301,14 @@ def test_numbers_of_numpy():
     assert fl.huber(x, y, **call).copy_to_host() == 8.0
     grad = fl.huber.grad(x, y, delta=np.float16(2), grad_output=np.int32(3), reduction="sum")
     assert grad.copy_to_host().tolist() == [0.0, 6.0]
+
+
+# --- element-wise losses ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_mean_of_losses_whose_sum_leaves_float32(dtype):
+    """Neighbours are added up in the precision that they are computed in, but as a mean."""
+    far = np.full(1003, 2.0**64, dtype)
+    loss = DeviceLoss(fl.mse)(far, np.zeros_like(far))
+    assert loss == np.float32(2.0**127)
