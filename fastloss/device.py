@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.util
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from fastloss.errors import DeviceError
@@ -76,8 +78,56 @@ def spell(capability: tuple[int, ...]) -> str:
 
 def current(device: int) -> AbstractContextManager[Any]:
     """Return a context in which `device` is the current one; the former is restored."""
+    if current_check(device)():
+        return _NO_CHANGE
     context: AbstractContextManager[Any] = numba_cuda().gpus[device]
     return context
+
+
+_NO_CHANGE: AbstractContextManager[Any] = nullcontext()
+
+
+@functools.cache
+def current_check(device: int) -> Callable[[], bool]:
+    """Return what tells whether `device` is the current one of the thread: a new one has none."""
+    if simulated():
+        return lambda: True
+    # That in which every library works.
+    context = int(numba_cuda().gpus[device].get_primary_context().handle)
+    get = driver_function("cuCtxGetCurrent", 1)
+
+    def is_current() -> bool:
+        found = ctypes.c_void_p()
+        return get(ctypes.byref(found)) == 0 and found.value == context
+
+    return is_current
+
+
+@functools.cache
+def driver_function(name: str, pointers: int) -> Callable[..., int]:
+    """Return a function of the driver that takes so many pointers and returns an error code.
+
+    Called by ctypes, without the objects that CUDA's bindings make of everything.
+    """
+    from cuda.bindings import driver
+
+    # A stream of 0 is the one that all threads share, as it is to the libraries.
+    flag = driver.CUdriverProcAddress_flags.CU_GET_PROC_ADDRESS_LEGACY_STREAM
+    error, address, _ = driver.cuGetProcAddress(name.encode(), 12000, int(flag))
+    if error != driver.CUresult.CUDA_SUCCESS or not address:
+        raise DeviceError(f"the NVIDIA driver has no {name}; fastloss needs one for CUDA 12")
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int, *(ctypes.c_void_p,) * pointers)
+    return prototype(int(address))
+
+
+def error_name(code: int) -> str:
+    """Return the name of an error of the driver."""
+    from cuda.bindings import driver
+
+    try:
+        return str(driver.CUresult(code).name)
+    except ValueError:  # newer than the bindings
+        return f"error {code}"
 
 
 def device_of(address: int) -> int:
@@ -97,8 +147,6 @@ def device_of(address: int) -> int:
 
 def read_bytes(address: int, size: int) -> bytes:
     """Copy a few bytes from the current device to the host; waits for the device."""
-    import ctypes
-
     if simulated():
         return ctypes.string_at(address, size)
     from cuda.bindings import driver

@@ -26,6 +26,8 @@ class Place(NamedTuple):
     empty: Callable[[tuple[int, ...], np.dtype[Any], _Strides], DeviceArray]
     #: Called when the results have been launched, by libraries that must wait for them.
     finish: Callable[[int], None] | None = None
+    #: Called with every launch (kernel, blocks, arguments), by who wants to repeat it.
+    note: Callable[[Any, int, tuple[Any, ...]], None] | None = None
 
 
 class DeviceArray(np.ndarray):
@@ -33,6 +35,8 @@ class DeviceArray(np.ndarray):
 
     owner: Any
     place: Place
+    #: Of the first element.
+    address: int
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -76,7 +80,7 @@ def describe(
         "typestr": f"|V{dtype.itemsize}",
     }
     array = np.asarray(_Memory(interface, owner)).view(dtype, DeviceArray)
-    array.owner, array.place = owner, place
+    array.owner, array.place, array.address = owner, place, address
     return array
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,16 @@ _DTYPES: dict[Any, np.dtype[Any]] = {
 _TORCH_DTYPES: dict[Any, np.dtype[Any]] = {dtype: name for name, dtype in _DTYPES.items()}
 
 
+def _stream_of_object(device: int) -> int:
+    return int(torch.cuda.current_stream(device).cuda_stream)
+
+
+#: (number of a device) -> the handle of its current stream; PyTorch's compiler looks it up so.
+current_stream: Callable[[int], int] = getattr(
+    torch._C, "_cuda_getCurrentRawStream", _stream_of_object
+)
+
+
 def read_cuda(tensor: Any, role: str) -> DeviceArray:
     """Describe a dense CUDA tensor that does not require grad."""
     dtype = _DTYPES.get(tensor.dtype)
@@ -50,7 +61,8 @@ def _place(device: Any) -> Place:
             tensor = torch.empty_strided(shape, steps, dtype=of_torch, device=device)
         return _describe(tensor, place, dtype)
 
-    place = Place(_number(device), torch.cuda.current_stream(device).cuda_stream, empty)
+    number = _number(device)
+    place = Place(number, current_stream(number), empty)
     return place
 
 

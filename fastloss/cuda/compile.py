@@ -2,19 +2,21 @@
 
 A kernel's arguments are the fields of one NamedTuple of ints and floats, all of 64 bits, each
 a parameter of its own. Numba would look at the type of every one of them in every call; they
-go to the driver as they are instead.
+go to the driver as they are instead, see `launch`.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import threading
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
 from numba.core import types
 
-from fastloss.device import numba_cuda, simulated
+from fastloss.cuda.launch import Launch, format_of
+from fastloss.device import current, numba_cuda, simulated
 from fastloss.labels import named
 from fastloss.lazy import lazy
 
@@ -70,6 +72,8 @@ class Kernel:
         # Left alone, the compiler spills registers rather than let fewer blocks run.
         self.launch_bounds = (threads, max(1, LEAN_THREADS // threads) if lean else 1)
         self._functions: dict[int, Any] = {}
+        self._launches: dict[int, Launch] = {}
+        self._lock = threading.Lock()
         KERNELS.append(self)
 
     @lazy
@@ -108,33 +112,33 @@ class Kernel:
         """Launch on the current device, which is `device`; returns at once."""
         if blocks == 0:
             return
-        if simulated():
-            self.dispatcher[blocks, self.threads](record)
-            return
-        from cuda.core import launch
+        launch = self._launches.get(device)
+        if launch is None:
+            launch = self._launches.setdefault(device, self.new_launch(device))
+        with self._lock:
+            launch.fill(stream, blocks, record)
+            launch()
 
+    def new_launch(self, device: int) -> Launch:
+        """Return a launch on `device`, to be filled by who keeps it."""
         function = self._functions.get(device)
         if function is None:
+            function = self._functions.setdefault(device, self._load(device))
+        return Launch(function, self.threads, self.fields)
+
+    @lazy
+    def fields(self) -> str:
+        """The arguments as a format of `struct`."""
+        return format_of(self.record)
+
+    def _load(self, device: int) -> Any:
+        """Compile for a device, and return what its driver knows the kernel by."""
+        if simulated():
+            return self.dispatcher, self.record, self.fields
+        with current(device):
             (compiled,) = self.dispatcher.overloads.values()
             compiled.bind()
-            function = self._functions[device] = compiled.library.get_cufunc().kernel
-        launch(stream_of(device, stream), grid_of(blocks, self.threads), function, *record)
-
-
-@functools.lru_cache(maxsize=256)
-def stream_of(device: int, handle: int) -> Any:
-    """Return the stream with this handle, as an object of CUDA's Python bindings."""
-    from cuda.core import Stream
-
-    return Stream.from_handle(handle)
-
-
-@functools.lru_cache(maxsize=256)
-def grid_of(blocks: int, threads: int) -> Any:
-    """Return the shape of a launch, as an object of CUDA's Python bindings."""
-    from cuda.core import LaunchConfig
-
-    return LaunchConfig(grid=blocks, block=threads)
+            return int(compiled.library.get_cufunc().handle)
 
 
 @functools.cache

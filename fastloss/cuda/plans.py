@@ -21,6 +21,7 @@ from fastloss.cuda.compile import Kernel
 from fastloss.cuda.driver import FinishCall, finish_kernel
 from fastloss.cuda.memory import CODES, SIZES
 from fastloss.cuda.refusal import NO_EXAMPLE
+from fastloss.cuda.replay import Address, Recording, address_in
 from fastloss.cuda.variant import Outputs
 from fastloss.cuda.weights import Weights
 from fastloss.dtypes import name_of
@@ -36,9 +37,10 @@ from fastloss.spec import Operands, Request, Results
 _FLOAT64 = np.dtype(np.float64)
 _Roles: TypeAlias = list[tuple[str, DeviceArray]]
 
-#: Blocks of a launch, at most: enough to fill any GPU several times over. The division of the
-#: work must not depend on the device, or results would.
-MAX_BLOCKS = 2048
+#: Blocks of a launch, at most: enough to fill any GPU several times over, and as many for each of
+#: the 132 multiprocessors of an H100 or H200. The division of the work must not depend on the
+#: device, or results would.
+MAX_BLOCKS = 4224
 
 
 class CudaPlan:
@@ -116,12 +118,16 @@ class CudaPlan:
 
     # --- a call -------------------------------------------------------------------------
 
-    def run(self, operands: Operands, upstream: float) -> Results:
-        """Launch the kernels; returns before they have run."""
+    def run(
+        self, operands: Operands, upstream: float, recording: Recording | None = None
+    ) -> Results:
+        """Launch the kernels; returns before they have run. A recording writes them down."""
         check_overlap(operands)
         arrays = device_arrays(operands)
         check_addresses(arrays)
         place = place_of(operands.predictions)
+        if recording is not None:
+            place = recording.watch(place)
         places = [array.place for _, array in arrays]
         others = {other.stream for other in places} - {place.stream}
         with gpu.current(place.device):
@@ -184,6 +190,8 @@ class CudaPlan:
 
     def launch(self, kernel: Kernel, place: Place, blocks: int, record: tuple[Any, ...]) -> None:
         """Launch a kernel on the producer's stream."""
+        if place.note is not None:
+            place.note(kernel, blocks, record)
         kernel.launch(place.device, place.stream, blocks, record)
 
     # --- what is looked at on the host, with validate_cuda ------------------------------
@@ -214,9 +222,10 @@ def blocks_for(work: int, per_block: int) -> int:
     return min(MAX_BLOCKS, -(-work // per_block))
 
 
-def address(array: Array) -> int:
+def address(array: Array) -> Address:
     """Return the address of the first element."""
-    return int(array.__array_interface__["data"][0])
+    assert isinstance(array, DeviceArray)
+    return address_in(array, array.address)
 
 
 def address_or_null(array: Array | None) -> int:
@@ -274,7 +283,7 @@ def check_strides(arrays: _Roles) -> None:
 def check_addresses(arrays: _Roles) -> None:
     """Refuse arrays that begin off a boundary of their elements' size."""
     for role, array in arrays:
-        if address(array) % array.itemsize and array.size:
+        if array.address % array.itemsize and array.size:
             _refuse_misaligned(role, array)
 
 

@@ -6,13 +6,14 @@ NumPy arrays first takes longer than the loss of a small batch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from fastloss import engine
-from fastloss.arrays import CPU
+from fastloss.arrays import CPU, Door
 from fastloss.arrays.torch import KIND
 from fastloss.cpu.direct import direct_plan
 from fastloss.cpu.plan import CpuPlan
@@ -42,6 +43,10 @@ def evaluate(
 ) -> tuple[Any, Any, Any]:
     """Return (loss, gradient, hessian), computed at once."""
     # One function, and no loop over the two tensors: small calls notice.
+    if predictions.is_cuda:
+        return _on_cuda()(
+            spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
+        )
     if (
         sample_weight is grad_output is out is None
         and type(targets) is Tensor
@@ -77,3 +82,11 @@ def evaluate(
     return engine.compute(
         spec, want, predictions, targets, sample_weight, reduction, grad_output, out, options
     )
+
+
+@functools.cache
+def _on_cuda() -> Door:
+    """Return the short way on CUDA, whose modules are not loaded before."""
+    from fastloss.torch.quick_cuda import evaluate
+
+    return evaluate

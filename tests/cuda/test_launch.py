@@ -4,7 +4,10 @@ The current device and the driver's launch are stand-ins; Numba's compiler, its 
 machine code and its cache on disk are real.
 """
 
+import contextlib
+import ctypes
 import inspect
+import struct
 from types import SimpleNamespace
 
 import pytest
@@ -29,7 +32,8 @@ def pretend(patch):
     linked = []
 
     def bind(kernel):
-        linked.append(kernel.library.get_cubin(cc=DEVICE.compute_capability))
+        kernel.library.get_cubin(cc=DEVICE.compute_capability)
+        linked.append(True)
 
     patch(numba.cuda.dispatcher._Kernel, "bind", bind)
     return linked
@@ -54,31 +58,76 @@ def test_the_next_process_finds_the_kernel_in_the_cache(tmp_path):
     assert first == ["0", "1"] and second == ["1", "0"]
 
 
-def test_launch_hands_over_every_field(monkeypatch):
-    """On the stream and the grid that were asked for, compiled once, Python numbers all."""
-    import cuda.core
-
-    from fastloss.cuda import compile as compiling
-
-    linked = pretend(monkeypatch.setattr)
-    launches = []
-    monkeypatch.setattr(cuda.core, "launch", lambda *call: launches.append(call))
-    monkeypatch.setattr(compiling, "stream_of", lambda device, handle: ("stream", handle))
+@pytest.fixture
+def launches(monkeypatch):
+    """What the driver finds in memory: (function, config, arguments) of every launch."""
     from numba.cuda.codegen import CUDACodeLibrary
 
-    function = SimpleNamespace(kernel="the function")
+    from fastloss.cuda import compile as compiling
+    from fastloss.cuda import launch
+
+    found = []
+
+    def read(config, function, pointers, extra):
+        assert extra is None
+        fields = launch.CONFIG.unpack(ctypes.string_at(config, launch.CONFIG.size))
+        found.append((function, fields, ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))))
+        return 0
+
+    function = SimpleNamespace(handle=1234)
     monkeypatch.setattr(CUDACodeLibrary, "get_cufunc", lambda self: function)
-    finish = kernel("softmax_rows-thread-float32")
-    finish._functions.clear()
-    record = finish.record(*range(len(finish.record._fields)))
-    for _ in range(2):
-        finish.launch(0, 7, 3, record)
-    finish.launch(0, 7, 0, record)
-    assert len(launches) == 2 and linked
-    stream, grid, launched, *arguments = launches[0]
-    assert stream == ("stream", 7) and launched == "the function"
-    assert tuple(grid.grid) == (3, 1, 1) and tuple(grid.block) == (finish.threads, 1, 1)
-    assert tuple(arguments) == tuple(record)
+    monkeypatch.setattr(compiling, "current", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(launch, "_driver", lambda: read)
+    return found
+
+
+def test_launch_hands_over_every_field(monkeypatch, launches):
+    """On the stream and the grid that were asked for, compiled once, each of 64 bits."""
+    linked = pretend(monkeypatch.setattr)
+    computing = kernel("softmax_rows-thread-float32")
+    computing._functions.clear()
+    computing._launches.clear()
+    kinds = computing.fields
+    assert len(kinds) == len(computing.record._fields) and set(kinds) == {"q", "d"}
+    for stream, step in ((7, 1), (2**40, 3)):
+        given = [step * k + (0.5 if kind == "d" else 0) for k, kind in enumerate(kinds)]
+        computing.launch(0, stream, 3, computing.record(*given))
+        function, config, pointers = launches.pop()
+        assert function == 1234
+        assert config == (3, 1, 1, computing.threads, 1, 1, 0, stream, 0, 0)
+        assert given == [
+            struct.unpack(kind, ctypes.string_at(pointers[k], 8))[0] for k, kind in enumerate(kinds)
+        ]
+    computing.launch(0, 7, 0, computing.record(*given))
+    assert linked and not launches
+    computing._launches.clear()
+
+
+def test_the_config_is_that_of_the_driver():
+    from cuda.bindings import driver
+
+    from fastloss.cuda import launch
+
+    theirs = driver.CUlaunchConfig()
+    numbers = {
+        "gridDimX": 3, "gridDimY": 4, "gridDimZ": 5, "blockDimX": 64, "blockDimY": 2,
+        "blockDimZ": 1, "sharedMemBytes": 16, "hStream": 2**40,
+    }  # fmt: skip
+    for name, value in numbers.items():
+        setattr(theirs, name, value)
+    words = ctypes.string_at(theirs.getPtr(), launch.CONFIG.size)
+    assert launch.CONFIG.unpack(words) == (*numbers.values(), 0, 0)
+    assert struct.unpack_from("q", words, 8 * launch.STREAM) == (2**40,)
+
+
+def test_a_refused_launch(monkeypatch):
+    from fastloss.cuda import launch
+
+    monkeypatch.setattr(launch, "_driver", lambda: lambda *call: 701)
+    refused = launch.Launch(1234, 64, "qd")
+    refused.fill(0, 1, (2, 3.0))
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"):
+        refused()
 
 
 def test_numba_still_has_what_a_launch_takes():
@@ -87,6 +136,6 @@ def test_numba_still_has_what_a_launch_takes():
     from numba.cuda.dispatcher import _Kernel
 
     assert isinstance(_Kernel.library, property) and callable(_Kernel.bind)
-    # What `get_cufunc` returns, and what Numba itself hands to `cuda.core.launch`.
-    assert "self.kernel = kernel" in inspect.getsource(driver)
+    # What `get_cufunc` returns, and what Numba itself launches by.
+    assert "self.handle = kernel.handle" in inspect.getsource(driver.CudaPythonFunction)
     assert "kernel = cufunc.kernel" in inspect.getsource(_Kernel.launch)

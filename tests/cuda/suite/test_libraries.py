@@ -4,8 +4,6 @@ On a GPU these are the libraries' CUDA arrays. In the simulator, "device" memory
 host's, so their CPU arrays go through the same adapters.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -17,26 +15,6 @@ pytestmark = needs_gpu
 
 LOGITS = np.random.default_rng(0).standard_normal((6, 41)).astype(np.float32)
 TARGETS = np.arange(6)
-
-
-@pytest.fixture
-def torch(monkeypatch):
-    torch = pytest.importorskip("torch")
-    if SIMULATED:
-        from fastloss.arrays.torch import TorchKind
-        from fastloss.arrays.torch_cuda import read_cuda
-
-        monkeypatch.setattr(TorchKind, "device", lambda self, array: "cuda:0")
-        monkeypatch.setattr(
-            TorchKind, "read", lambda self, array, role: read_cuda(array.detach(), role)
-        )
-        stream = SimpleNamespace(cuda_stream=0)
-        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
-        monkeypatch.setattr("fastloss.arrays.torch_cuda._number", lambda device: 0)
-    elif not torch.cuda.is_available():
-        pytest.skip("this PyTorch cannot use CUDA")
-    torch.where_to = "cpu" if SIMULATED else "cuda"
-    return torch
 
 
 @pytest.fixture
