@@ -3,6 +3,7 @@
 import re
 import sys
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -56,19 +57,21 @@ def elementwise():
 
     import fastloss as fl
     from bench.gpu import measure
+    from fastloss.spec import PointwiseSpec
 
     table = measure.Table(
         f"element-wise losses, value and gradient, {ELEMENTS:.0e} elements",
         ["loss", "dtype", "ms", "bandwidth, of the copy's"],
     )
     for loss in fl.losses():
-        if not hasattr(loss.spec, "value"):
+        if not isinstance(loss.spec, PointwiseSpec):
             continue
         for dtype in (torch.bfloat16, torch.float32):
+            copy = measure.copy_bandwidth(GIGABYTE)
             predictions = torch.rand(ELEMENTS, device="cuda").to(dtype)
             targets = torch.ones_like(predictions)
             ms = measure.milliseconds(loss.value_and_grad, predictions, targets)
-            share = 3 * predictions.nbytes / ms / measure.copy_bandwidth(GIGABYTE)
+            share = 3 * predictions.nbytes / ms / copy
             table.add(
                 loss.name, str(dtype).removeprefix("torch."), f"{ms:.3f}", f"{100 * share:.0f}%"
             )
@@ -80,16 +83,20 @@ def host():
     import torch
 
     import fastloss as fl
-    from bench.gpu import measure
+    from bench.gpu import measure, peers
 
     table = measure.Table("host time of a call, 64 x 1000, float32", ["call", "us"])
     logits = torch.randn(64, 1000, device="cuda")
     targets = torch.randint(0, 1000, (64,), device="cuda")
-    table.add("value", f"{measure.host_microseconds(fl.cross_entropy, logits, targets):.1f}")
-    both = fl.cross_entropy.value_and_grad
-    table.add("value and gradient", f"{measure.host_microseconds(both, logits, targets):.1f}")
-    mean = torch.nn.functional.cross_entropy
-    table.add("torch eager, value", f"{measure.host_microseconds(mean, logits, targets):.1f}")
+    eager = peers.by_autograd(torch.nn.functional.cross_entropy)
+    for name, call, other in (
+        ("fastloss cross_entropy", fl.cross_entropy, targets),
+        ("fastloss cross_entropy, value and gradient", fl.cross_entropy.value_and_grad, targets),
+        ("torch eager cross_entropy", eager(False), targets),
+        ("torch eager cross_entropy, forward and backward", eager(True), targets),
+        ("fastloss mse, value and gradient", fl.mse.value_and_grad, logits.clone()),
+    ):
+        table.add(name, f"{measure.host_microseconds(call, logits.detach(), other):.1f}")
     yield table
 
 
@@ -111,13 +118,14 @@ def main():
 
     name = torch.cuda.get_device_name()
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-    text = f"# fastloss on {name}\n\nPrinted by `make bench-gpu` on {when}.\n"
-    for part in (cross_entropy, elementwise, host):
-        for table in part():
-            text += f"\n{table}"
+    versions = ", ".join(f"{package} {version(package)}" for package in ("torch", "numba-cuda"))
+    text = f"# fastloss on {name}\n\nPrinted by `make bench-gpu` on {when}, {versions}.\n"
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower())}.md"
-    path.write_text(text)
+    for part in (host, elementwise, cross_entropy):
+        for table in part():
+            text += f"\n{table}"
+            path.write_text(text)
     print(f"kept in bench/results/{path.name}")
     return 0
 

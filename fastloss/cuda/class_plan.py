@@ -11,7 +11,13 @@ import numpy as np
 from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.axes import axes_of, without
-from fastloss.cuda import probabilities, row_losses, softmax_rows, softmax_split, softmax_tiles
+from fastloss.cuda import (
+    probabilities,
+    row_losses,
+    softmax_rows,
+    softmax_tiles,
+    softmax_vectors,
+)
 from fastloss.cuda.driver import THREADS
 from fastloss.cuda.examples import (
     NOT_INDICES,
@@ -27,7 +33,6 @@ from fastloss.cuda.plans import (
     itemsize_of,
     number_code,
     on_device,
-    scratch,
 )
 from fastloss.cuda.primitives import LARGE, WARP, WIDE
 from fastloss.cuda.refusal import NO_EXAMPLE
@@ -97,38 +102,31 @@ class ClassPlan(CudaPlan):
             variant = row_variant(operands, self.outputs)
         else:
             variant = class_variant(operands, smoothing, link_of(scale, cap), self.outputs)
-        self.split = softmax and in_rows and self.is_split()
-        self.tiles = softmax and in_rows and softmax_tiles.suits(variant, mapping, classes)
-        if self.split:
-            threads = softmax_split.THREADS
-            mapping = mapping._replace(threads=threads, group=threads)
+        self.tiles = (
+            softmax and in_rows and softmax_tiles.suits(variant, mapping, classes, self.itemsize)
+        )
         if self.tiles:
             mapping = mapping._replace(threads=softmax_tiles.THREADS, group=1)
+        elif softmax and in_rows and softmax_vectors.allows_turns(variant):
+            mapping = with_turns(mapping, classes, self.itemsize, self.outputs.grad)
+        self.whole = self.tiles or mapping.whole
+        narrow = mapping._replace(loads=1, whole=False)
         compute_kernel: Any = (
             softmax_rows.compute_kernel if softmax else probabilities.compute_kernel
         )
         if isinstance(spec, RowSpec):
             compute_kernel = functools.partial(row_losses.compute_kernel, spec)
-        if self.split:
-            compute_kernel = softmax_split.compute_kernel
         #: The kernel for arrays that allow wide loads, if there is one, and for any others.
-        self.computes = {False: compute_kernel(variant, mapping)}
-        self.visits = {}
-        if self.split:
-            self.visits[False] = softmax_split.visit_kernel(variant, mapping)
+        self.computes = {False: compute_kernel(variant, narrow)}
         if in_rows and self.may_be_wide(axes):
             wide = mapping._replace(wide=True)
             if self.tiles:
-                compute_kernel = softmax_tiles.compute_kernel
+                compute_kernel = functools.partial(softmax_tiles.compute_kernel, classes=classes)
             self.computes[True] = compute_kernel(variant, wide)
-            if self.split:
-                self.visits[True] = softmax_split.visit_kernel(variant, wide)
-        # A split example leaves one sum, however many blocks share it.
-        self.blocks = (
-            self.examples
-            if self.split
-            else blocks_for(self.examples, mapping.threads // mapping.group)
-        )
+        at_once = mapping.threads // mapping.group
+        if self.tiles:
+            at_once = softmax_tiles.rows_of_tile(classes, self.itemsize)
+        self.blocks = blocks_for(self.examples, at_once)
         # What a mean divides by is known, or the weights have to be summed first.
         if self.mean and not (soft and arrays[0] is None):
             self.weight_blocks = blocks_for(self.examples, 8 * THREADS)
@@ -142,7 +140,10 @@ class ClassPlan(CudaPlan):
         return self.keep_on_device(record_of_dimensions(merged))
 
     def may_be_wide(self, axes: tuple[int, ...]) -> bool:
-        """Whether the rows of all arrays begin alike, as far as their strides tell."""
+        """Whether the rows of all arrays begin alike, as far as their strides tell.
+
+        And like those of a new array, which has no gaps: rows of whole loads all begin aligned.
+        """
         _, first_strides, itemsize = self.wholes[0]
         return all(
             size == itemsize
@@ -165,37 +166,13 @@ class ClassPlan(CudaPlan):
         if self.weight_blocks:
             self.launch(scan_kernel(), place, self.weight_blocks, record)
         wide = self.is_wide(record)
-        if self.split:
-            self.launch_split(place, record, wide)
-        else:
-            kernel = self.computes[wide]
-            self.launch(kernel, place, self.blocks, kernel.record(*record, *self.parameters))
+        kernel = self.computes[wide]
+        self.launch(kernel, place, self.blocks, kernel.record(*record, *self.parameters))
         return loss, grad, hess
-
-    def launch_split(self, place: Place, record: ClassCall, wide: bool) -> None:
-        """Launch the two kernels over as many examples at a time as the cache holds."""
-        splits = softmax_split.parts_for(self.classes)
-        step = min(self.examples, softmax_split.examples_in_cache(self.classes, self.itemsize))
-        kept, parts = scratch(place, step * splits * softmax_split.NUMBERS)
-        for first in range(0, self.examples, step):
-            last = min(first + step, self.examples)
-            turn = record._replace(first=first, last=last, splits=splits, parts=parts)
-            blocks = (last - first) * splits
-            self.launch(self.visits[wide], place, blocks, turn)
-            self.launch(self.computes[wide], place, blocks, turn)
-        del kept
-
-    def is_split(self) -> bool:
-        """Whether several blocks share an example: see `softmax_split`."""
-        if self.examples == 0 or softmax_split.parts_for(self.classes) == 1:
-            return False
-        few = self.examples < FEW_EXAMPLES
-        derivatives = self.want.grad or self.want.hess
-        return few or (derivatives and self.classes * self.itemsize > LONG_EXAMPLE)
 
     def is_wide(self, record: ClassCall) -> bool:
         """Whether the addresses of this call allow wide loads and stores."""
-        if True not in self.computes or (self.tiles and record.x % WIDE):
+        if True not in self.computes or (self.whole and record.x % WIDE):
             return False
         others = [record.t] if self.soft else []
         others += [a for a in (record.g, record.h) if a]
@@ -211,7 +188,7 @@ class ClassPlan(CudaPlan):
         )
         class_weight = next(iter(operands.array_options.values()), None)
         return ClassCall(
-            0, self.examples, self.classes, 1,
+            0, self.examples, self.classes,
             address(operands.predictions), *x_lies,
             address(operands.targets), *t_lies, *self.indices,
             address_or_null(class_weight),
@@ -236,9 +213,8 @@ class ClassPlan(CudaPlan):
         )
 
 
-#: Examples too few to give each a block; bytes too many to stay in a cache, for one example
-#: of each block that runs at a time.
-FEW_EXAMPLES, LONG_EXAMPLE = 256, 2**18
+#: Examples too few for one thread each.
+FEW_EXAMPLES = 256
 
 
 def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapping:
@@ -252,6 +228,34 @@ def mapping_for(classes: int, examples: int, in_rows: bool, plain: bool) -> Mapp
             return Mapping(threads, group, False, plain)
     return Mapping(LARGE * WARP, LARGE * WARP, False, plain)
 
+
+def with_turns(mapping: Mapping, classes: int, itemsize: int, derivatives: bool) -> Mapping:
+    """Return the mapping for rows of which a thread reads several times 16 bytes at a time.
+
+    What is only read is best read by few threads in many turns. What is written, too, is read
+    again: from registers while a warp or a block can hold it, else from the first-level cache.
+    """
+    row = classes * itemsize
+    loads, whole = -(-row // WIDE), row % WIDE == 0
+    turns = 4 if not derivatives else 1 if loads <= IN_REGISTERS else 2
+    # As large a block as there are registers for.
+    most = LARGE // 2
+    if derivatives and itemsize < 8:
+        most = 2 * LARGE if whole else LARGE
+    least = 1 if whole else LEAST
+    group = min(most * WARP, max(least, power_of_2(-(-loads // (LOADS * turns)))))
+    threads = 4 * WARP if group <= WARP else group
+    return mapping._replace(threads=threads, group=group, loads=LOADS, whole=whole)
+
+
+def power_of_2(number: int) -> int:
+    """Return the least power of two that is not less."""
+    return 1 << (number - 1).bit_length()
+
+
+#: Loads that a thread has under way; loads of a row whose gradient is written from registers;
+#: threads that share a row, at least, where each reads its share of what is beside whole loads.
+LOADS, IN_REGISTERS, LEAST = 4, 32 * WARP, min(4, WARP)
 
 #: (classes up to, threads of a block, threads of an example); beyond, a whole large block.
 ROWS: tuple[tuple[int, int, int], ...] = (

@@ -41,7 +41,6 @@ class ClassCall(NamedTuple):
     first: int
     last: int
     classes: int
-    splits: int
     x: int
     x_step: int
     x_layout: int

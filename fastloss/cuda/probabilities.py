@@ -50,7 +50,7 @@ def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
     total = group_of(GROUP, real).total
 
     @inline
-    def evaluate(call, x, t, n, lane, y, onehot, board):
+    def evaluate(call, x, t, n, lane, y, onehot, board, words):
         at_y = load_x(x + max(y, np.int64(0)) * call.x_step)
         part = real(0)
         if LOSS and MASS:
@@ -83,7 +83,7 @@ def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
         return d, factor * mass * surprise_curvature(p) if HESS else real(0)
 
     @inline
-    def write(call, x, t, g, h, first, n, lane, live, y, onehot, factor, state):
+    def write(call, x, t, g, h, first, n, lane, live, y, onehot, factor, state, words):
         (at_y,) = state
         # Where there is no mass, a factor of nan still makes the whole row nan.
         nothing = real(0) * factor if live else real(0)

@@ -29,26 +29,31 @@ class Steps(NamedTuple):
     of an example), n is the number of classes, `lane` the number of the thread in its group.
     """
 
-    #: (call, x, t, n, lane, y, onehot, board) -> (loss as float64, state for `write`)
+    #: (call, x, t, n, lane, y, onehot, board, words) -> (loss as float64, state for `write`)
     evaluate: Callable[..., Any]
-    #: (call, x, t, g, h, first, n, lane, live, y, onehot, factor, state): write this thread's
-    #: derivatives, zeros where the example is not live.
+    #: (call, x, t, g, h, first, n, lane, live, y, onehot, factor, state, words): write this
+    #: thread's derivatives, zeros where the example is not live.
     write: Callable[..., Any]
+    #: 32-bit words that a thread keeps of an example between the two.
+    words: int = 1
 
 
 @functools.cache
-def row_parts(itemsize: int, wide: bool) -> Any:
-    """Return the function (address, n) -> how a row is read.
+def row_parts(itemsize: int, wide: bool, whole: bool = False) -> Any:
+    """Return the function (address, n) -> how a row is read; `whole`: in nothing but wide loads.
 
     That is (elements before the first aligned one, wide loads, elements outside of these).
     """
-    lanes = WIDE // itemsize
+    # Shifts, where a division would look at the sign.
+    per_item, per_load = itemsize.bit_length() - 1, (WIDE // itemsize).bit_length() - 1
 
     def parts_of(x, n):
+        if whole:
+            return np.int64(0), n >> per_load, np.int64(0)
         if wide:
-            head = min(n, ((-x) & (WIDE - 1)) // itemsize)
-            loads = (n - head) // lanes
-            return head, loads, n - loads * lanes
+            head = min(n, ((-x) & (WIDE - 1)) >> per_item)
+            loads = (n - head) >> per_load
+            return head, loads, n - (loads << per_load)
         return n, np.int64(0), n
 
     return inline(parts_of)
@@ -58,7 +63,7 @@ def make_rows(
     steps: Steps, variant: ClassVariant | RowVariant, mapping: Mapping
 ) -> Callable[..., Any]:
     """Return the kernel's function."""
-    evaluate, write = steps
+    evaluate, write, WORDS = steps
     _, upstream_of, _, target_of, offset_of = examples_of(mapping.plain)
     x_size, t_size = STORAGE[variant.predictions].itemsize, STORAGE[variant.targets].itemsize
     real: Any = real_dtype(variant.predictions).type
@@ -75,15 +80,17 @@ def make_rows(
     def rows(call):
         """Compute the examples of a block; leave the sum of their losses in `sums`."""
         board = cuda.shared.array(BOARD, BOARD_DTYPE)
+        words = cuda.local.array(WORDS, np.int32)
         lane = thread_number() % GROUP
         slot = thread_number() // GROUP
         outer = outer_of(call, board) if DERIVATIVES else 0.0
         total = 0.0
-        start = call.first + block_number() * AT_ONCE
-        for base in range(start, call.last, block_count() * AT_ONCE):
+        base = call.first + block_number() * AT_ONCE
+        while base < call.last:
             # Every thread takes part in the exchanges, also beyond the last example.
             inside = base + slot < call.last
             i = min(base + slot, call.last - 1)
+            base += block_count() * AT_ONCE
             y, onehot, weight = target_of(call, i)
             live = inside and weight != 0.0
             n = call.classes if live else np.int64(0)
@@ -91,7 +98,7 @@ def make_rows(
             t = call.t
             if SOFT:
                 t = call.t + offset_of(call.t_layout, i, call.classes * t_size)
-            value, state = evaluate(call, x, t, n, lane, y, onehot, board)
+            value, state = evaluate(call, x, t, n, lane, y, onehot, board, words)
             value = value * weight if live else 0.0
             if LOSS and lane == 0:
                 total += value
@@ -109,7 +116,8 @@ def make_rows(
                 factor = real(outer * weight * upstream_of(call, i) + (onehot - onehot))
                 n = call.classes if inside else np.int64(0)
                 write(
-                    call, x, t, g, h, np.int64(0), n, lane, live, y, onehot, factor, state
+                    call, x, t, g, h, np.int64(0), n, lane, live, y, onehot, factor, state,
+                    words,
                 )  # fmt: skip
         if LOSS and not PER_EXAMPLE:
             total = block_sum(total, board)

@@ -12,6 +12,8 @@ class Mapping(NamedTuple):
 
     `wide`: rows are read 16 bytes at a time. `plain`: examples lie one after the other, and
     there are no arrays of weights. `strided`: the elements of a row lie by its layout record.
+    `loads`: 16-byte loads that a thread has under way at a time. `whole`: rows begin and end at
+    multiples of 16 bytes.
     """
 
     threads: int
@@ -19,10 +21,14 @@ class Mapping(NamedTuple):
     wide: bool
     plain: bool
     strided: bool = False
+    loads: int = 1
+    whole: bool = False
 
 
 def is_lean(variant: ClassVariant, mapping: Mapping) -> bool:
     """Whether 64 registers are enough for the kernel."""
+    if mapping.loads > 1 and not mapping.whole and variant.outputs.grad:
+        return False
     return mapping.plain and variant.predictions != "float64" and not variant.soft
 
 

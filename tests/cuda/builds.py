@@ -16,25 +16,31 @@ GRAD_HESS = (False, True, True, False)
 LOSS = (True, False, False, False)
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 WIDE_LOAD = WIDE_STORE = {"float32": r"v4\.f32", "float64": r"v2\.f64"}
+WORDS = r"v4\.(u32|b32)"
 
 
 def mappings():
     """(threads, group): a thread, a part of a warp, a warp, a block."""
     from fastloss.cuda.class_plan import ROWS
-    from fastloss.cuda.softmax_split import THREADS
+    from fastloss.cuda.primitives import LARGE, WARP
 
-    return [*[(threads, group) for _, threads, group in ROWS], (THREADS, THREADS)]
+    return [*[(threads, group) for _, threads, group in ROWS], (LARGE * WARP, LARGE * WARP)]
 
 
 class Build:
     """A kernel of the list; `make` is called late: it imports numba.cuda.
 
-    `wide`: it moves 16 bytes at a time, where it reads and where it writes.
+    `wide`: it moves 16 bytes at a time, where it reads and where it writes; `load` and `store` are
+    the instructions for that, if they are not those of the dtype.
     """
 
-    def __init__(self, name, make, dtype, wide=True, reads=True, writes=True):
+    def __init__(
+        self, name, make, dtype, wide=True, reads=True, writes=True, load=None, store=None
+    ):  # fmt: skip
         self.name, self.make, self.dtype = name, make, dtype
         self.wide, self.reads, self.writes = wide, reads, writes
+        self.load = load or rf"ld\.global\.{WIDE_LOAD.get(dtype, WORDS)}"
+        self.store = store or rf"st\.global\.cs\.{WIDE_STORE.get(dtype, WORDS)}"
 
     def __str__(self):
         return f"{self.name}-{self.dtype}"
@@ -42,9 +48,13 @@ class Build:
 
 def class_kernel(
     family, dtype, mapping, *, soft=False, mass=False, weighted=False, link="IDENTITY",
-    outputs=LOSS_GRAD, plain=True, maker="compute_kernel",
+    outputs=LOSS_GRAD, plain=True, turns=None, classes=None,
 ):  # fmt: skip
+    """`turns`: the classes of a row that is read in turns; `classes`: those of a tile."""
+
     def make():
+        from fastloss.cuda.class_plan import with_turns
+        from fastloss.cuda.memory import STORAGE
         from fastloss.cuda.variant import ClassVariant, Mapping, Outputs
 
         formulas = importlib.import_module("fastloss.losses.softmax")
@@ -54,8 +64,12 @@ def class_kernel(
             dtype, targets, soft, mass or soft, weighted, getattr(formulas, link), Outputs(*outputs)
         )
         threads, group = mappings()[mapping]
-        wide = group > 1
-        return getattr(module, maker)(variant, Mapping(threads, group, wide, plain))
+        laid_out = Mapping(threads, group, group > 1, plain)
+        if turns is not None:
+            itemsize, grad = STORAGE[dtype].itemsize, variant.outputs.grad
+            laid_out = with_turns(laid_out, turns, itemsize, grad)._replace(wide=True)
+        sizes = {} if classes is None else {"classes": classes}
+        return module.compute_kernel(variant, laid_out, **sizes)
 
     return make
 
@@ -76,10 +90,14 @@ def row_kernel(loss, dtype, mapping, *, soft=False, outputs=LOSS_GRAD, plain=Tru
 def pointwise_kernel(loss, dtype, *, targets=None, outputs=LOSS_GRAD, plain=True, weighted=False):
     def make():
         from fastloss.cuda.pointwise import compute_kernel
+        from fastloss.cuda.pointwise_plan import constants_of
         from fastloss.cuda.variant import Outputs, PointwiseVariant
 
-        arrays = (False,) * len(loss.spec.options)
-        variant = PointwiseVariant(dtype, targets or dtype, weighted, arrays, Outputs(*outputs))
+        options = loss.spec.options
+        constants = constants_of(options, [option.default for option in options])
+        variant = PointwiseVariant(
+            dtype, targets or dtype, weighted, (False,) * len(options), Outputs(*outputs), constants
+        )
         return compute_kernel(loss.spec, variant, wide=plain, plain=plain)
 
     return make
@@ -108,11 +126,16 @@ def builds():
         for mapping, name in enumerate(("thread", "part", "warp", "block", "large")):
             make = class_kernel("softmax_rows", dtype, mapping)
             yield Build(f"softmax_rows-{name}", make, dtype, wide=mapping > 0)
-        tile = class_kernel("softmax_tiles", dtype, 0)
-        yield Build("tiles", tile, dtype)
-        yield Build("split", class_kernel("softmax_split", dtype, 4), dtype)
-        visit = class_kernel("softmax_split", dtype, 4, outputs=LOSS, maker="visit_kernel")
-        yield Build("visit", visit, dtype, writes=False)
+        for turns in (1024, 1025, 2**15, 2**15 + 1):
+            for outputs in (LOSS, LOSS_GRAD):
+                make = class_kernel("softmax_rows", dtype, 2, turns=turns, outputs=outputs)
+                name = f"turns-{turns}-{'grad' if outputs is LOSS_GRAD else 'loss'}"
+                writes = outputs is LOSS_GRAD
+                yield Build(name, make, dtype, writes=writes, load=rf"ld\.global\.{WORDS}")
+        for classes in (2, 10, 31):
+            tile = class_kernel("softmax_tiles", dtype, 0, classes=classes)
+            copy = r"cp\.async\.cg\.shared\.global", rf"st\.global\.cs\.{WORDS}"
+            yield Build(f"tiles-{classes}", tile, dtype, load=copy[0], store=copy[1])
         yield Build("probabilities", class_kernel("probabilities", dtype, 2, mass=True), dtype)
         yield Build("soft", class_kernel("softmax_rows", dtype, 4, soft=True), dtype)
     for name, call in {
@@ -199,7 +222,5 @@ def check(build, monkeypatch, folder):
         # No sum of floats whose order is left to chance.
         assert not assembly.count(ptx, r"(atom|red)\.")
         if build.wide:
-            loads = WIDE_LOAD.get(build.dtype, r"v4\.(u32|b32)")
-            stores = WIDE_STORE.get(build.dtype, r"v4\.b32")
-            assert assembly.count(ptx, rf"ld\.global\.{loads}") > 0 or not build.reads
-            assert assembly.count(ptx, rf"st\.global\.cs\.{stores}") > 0 or not build.writes
+            assert assembly.count(ptx, build.load) > 0 or not build.reads
+            assert assembly.count(ptx, build.store) > 0 or not build.writes
