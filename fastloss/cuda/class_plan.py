@@ -20,6 +20,7 @@ from fastloss.cuda import (
 )
 from fastloss.cuda.driver import THREADS
 from fastloss.cuda.examples import (
+    FEW,
     NOT_INDICES,
     ClassCall,
     refuse_kernel,
@@ -127,9 +128,10 @@ class ClassPlan(CudaPlan):
         if self.tiles:
             at_once = softmax_tiles.rows_of_tile(classes, self.itemsize)
         self.blocks = blocks_for(self.examples, at_once)
-        # What a mean divides by is known, or the weights have to be summed first.
+        # What a mean divides by is known, or the weights are summed first, or by the kernel itself.
         if self.mean and not (soft and arrays[0] is None):
-            self.weight_blocks = blocks_for(self.examples, 8 * THREADS)
+            self.counted = plain and not soft and 0 < self.examples <= FEW
+            self.weight_blocks = 1 if self.counted else blocks_for(self.examples, 8 * THREADS)
         self.count = float(self.examples) if soft else 0.0
 
     def layout_of_row(
@@ -163,7 +165,7 @@ class ClassPlan(CudaPlan):
         record = self.record(operands, upstream, loss, grad, hess, memory)
         if self.validate and not self.soft:
             self.refuse_bad_indices(place, operands, record)
-        if self.weight_blocks:
+        if self.weight_blocks and not self.counted:
             self.launch(scan_kernel(), place, self.weight_blocks, record)
         wide = self.is_wide(record)
         kernel = self.computes[wide]

@@ -158,16 +158,50 @@ def targets_of(variant: ClassVariant) -> tuple[Callable[..., Any], Callable[...,
     return soft_target, mass_on
 
 
+#: Examples so few that every block of a plain kernel counts them all, which spares a launch.
+FEW = 1024
+
+
 @functools.cache
-def outer_factor(threads: int) -> Any:
-    """Return the function that finds the factor of all derivatives, with the whole block."""
-    add = adder(threads)
+def counter(threads: int) -> Any:
+    """Return the function that sums the weights of few examples, with the whole block.
+
+    All blocks come to the same sum; the first leaves it where `finish` finds it.
+    """
+    index_of, total = examples_of(True).index, block_total(threads)
+
+    @inline
+    def count(call, board):
+        part = 0.0
+        i = thread_number()
+        while i < call.last:
+            if index_of(call, i) != call.ignore_index:
+                part += call.w_number
+            i += threads
+        divisor = total(part, board)
+        if block_number() == 0 and thread_number() == 0:
+            store_float64(call.weight_sums, divisor)
+        return divisor
+
+    return count
+
+
+@functools.cache
+def outer_factor(threads: int, counts: bool = False) -> Any:
+    """Return the function that finds the factor of all derivatives, with the whole block.
+
+    `counts`: it sums the weights of few examples itself, where `weight_count` is 0.
+    """
+    add, count = adder(threads), counter(threads)
 
     @inline
     def outer(call, board):
         divisor = call.divisor
         if divisor != divisor:
-            divisor = add(call.weight_sums, call.weight_count, board)
+            if counts and call.weight_count == 0:
+                divisor = count(call, board)
+            else:
+                divisor = add(call.weight_sums, call.weight_count, board)
         return call.upstream / divisor if divisor != 0.0 else 0.0
 
     return outer

@@ -67,6 +67,8 @@ class CudaPlan:
         )
         #: Blocks of the kernel that computes, and of the one that sums weights before it.
         self.blocks = self.weight_blocks = 0
+        #: The kernel that computes sums the weights, too.
+        self.counted = False
         #: What a mean without a sum of weights divides by, for weights of 1.
         self.count = 0.0
         #: The order in which a kernel walks the axes of the layouts; None for C order.
@@ -172,7 +174,7 @@ class CudaPlan:
         return Weights(
             address_or_null(w), self.weight_layout, itemsize_of(w), number_code(w), number,
             address_or_null(u), self.upstream_layout, itemsize_of(u), number_code(u),
-            upstream, self.divisor_of(number), memory, self.weight_blocks,
+            upstream, self.divisor_of(number), memory, 0 if self.counted else self.weight_blocks,
         )  # fmt: skip
 
     def divisor_of(self, weight: float) -> float:

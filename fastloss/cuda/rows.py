@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastloss.cuda.examples import examples_of, outer_factor
+from fastloss.cuda.examples import counter, examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total, group_of
 from fastloss.cuda.memory import STORAGE, store_float64
 from fastloss.cuda.primitives import WIDE, block_count, block_number, cuda, thread_number
@@ -75,7 +75,8 @@ def make_rows(
     AT_ONCE = THREADS // GROUP
     sync = group_of(GROUP, real).sync
     block_sum = block_total(THREADS)
-    outer_of = outer_factor(THREADS)
+    PLAIN = mapping.plain
+    outer_of, count = outer_factor(THREADS, PLAIN), counter(THREADS)
 
     def rows(call):
         """Compute the examples of a block; leave the sum of their losses in `sums`."""
@@ -84,6 +85,8 @@ def make_rows(
         lane = thread_number() % GROUP
         slot = thread_number() // GROUP
         outer = outer_of(call, board) if DERIVATIVES else 0.0
+        if PLAIN and not DERIVATIVES and call.divisor != call.divisor and call.weight_count == 0:
+            count(call, board)
         total = 0.0
         base = call.first + block_number() * AT_ONCE
         while base < call.last:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastloss.cuda.compile import Kernel
-from fastloss.cuda.examples import ClassCall, examples_of, outer_factor
+from fastloss.cuda.examples import ClassCall, counter, examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
 from fastloss.cuda.memory import STORAGE, store_float64
 from fastloss.cuda.primitives import (
@@ -76,13 +76,16 @@ def _make(variant: ClassVariant, classes: int) -> Callable[..., Any]:
     LOSS, GRAD, _, PER_EXAMPLE = variant.outputs
     C, ROWS = classes, rows_of_tile(classes, x_size)
     LANES, WORDS = WIDE // x_size, ROWS * C * x_size // 4
-    block_sum, outer_of = block_total(THREADS), outer_factor(THREADS)
+    block_sum, outer_of = block_total(THREADS), outer_factor(THREADS, True)
+    count = counter(THREADS)
 
     def softmax_tiles(call):
         """Compute the examples of a block; leave the sum of their losses in `sums`."""
         board = cuda.shared.array(BOARD, BOARD_DTYPE)
         tile = cuda.shared.array(WORDS, np.int32, WIDE)
         outer = outer_of(call, board) if GRAD else 0.0
+        if not GRAD and call.divisor != call.divisor and call.weight_count == 0:
+            count(call, board)
         thread = thread_number()
         total = 0.0
         base = block_number() * ROWS
