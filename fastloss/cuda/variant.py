@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastloss.losses.softmax import SOFTCAPPED
 from fastloss.variant import ClassVariant, Outputs, PointwiseVariant, RowVariant
 
 
@@ -27,7 +28,8 @@ class Mapping(NamedTuple):
 
 def is_lean(variant: ClassVariant, mapping: Mapping) -> bool:
     """Whether 64 registers are enough for the kernel."""
-    if mapping.loads > 1 and not mapping.whole and variant.outputs.grad:
+    in_turns = mapping.loads > 1 and not mapping.whole and variant.outputs.grad
+    if in_turns or variant.link is SOFTCAPPED:
         return False
     return mapping.plain and variant.predictions != "float64" and not variant.soft
 
