@@ -190,7 +190,7 @@ class ClassPlan(CudaPlan):
         )
         class_weight = next(iter(operands.array_options.values()), None)
         return ClassCall(
-            0, self.examples, self.classes,
+            self.examples, self.classes,
             address(operands.predictions), *x_lies,
             address(operands.targets), *t_lies, *self.indices,
             address_or_null(class_weight),

@@ -35,10 +35,9 @@ class ClassCall(NamedTuple):
     Arrays are addresses. x are the predictions, t the targets, g the gradient, h the hessian;
     `_layout` is the record of the examples, `_step` the bytes from class to class, `_row` the
     record of the classes of one example where there is no such step, `_code` the dtype for
-    `number_at`. Examples first .. last are computed. `sums` and `parts` are scratch memory.
+    `number_at`. Examples 0 .. last are computed. `sums` and `parts` are scratch memory.
     """
 
-    first: int
     last: int
     classes: int
     x: int
@@ -187,10 +186,11 @@ def counter(threads: int) -> Any:
 
 
 @functools.cache
-def outer_factor(threads: int, counts: bool = False) -> Any:
+def outer_factor(threads: int, counts: bool = False, derivatives: bool = True) -> Any:
     """Return the function that finds the factor of all derivatives, with the whole block.
 
-    `counts`: it sums the weights of few examples itself, where `weight_count` is 0.
+    `counts`: it sums the weights of few examples itself, where `weight_count` is 0; that is all it
+    does without derivatives.
     """
     add, count = adder(threads), counter(threads)
 
@@ -200,7 +200,7 @@ def outer_factor(threads: int, counts: bool = False) -> Any:
         if divisor != divisor:
             if counts and call.weight_count == 0:
                 divisor = count(call, board)
-            else:
+            elif derivatives:
                 divisor = add(call.weight_sums, call.weight_count, board)
         return call.upstream / divisor if divisor != 0.0 else 0.0
 

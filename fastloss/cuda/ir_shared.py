@@ -12,7 +12,6 @@ from numba.extending import intrinsic
 
 from fastloss.cpu.ir import F32, F64, I16, I32
 from fastloss.cuda.ir import (
-    WIDE,
     asm,
     decode_bfloat16,
     decode_float16,
@@ -20,6 +19,7 @@ from fastloss.cuda.ir import (
     encode_float16,
     keep,
 )
+from fastloss.cuda.ir_words import WORDS
 
 
 def place(builder, context, tile_type, tile, k, item):
@@ -34,7 +34,7 @@ def copy_into(typingctx, tile, v, address):
 
     def codegen(context, builder, signature, args):
         tile, v, address = args
-        to = place(builder, context, signature.args[0], tile, v, ir.VectorType(I32, WIDE // 4))
+        to = place(builder, context, signature.args[0], tile, v, ir.VectorType(I32, WORDS))
         to = builder.addrspacecast(to, ir.PointerType(to.type.pointee, 3))
         text, clobbers = "cp.async.cg.shared.global [$0], [$1], 16;", "r,l,~{memory}"
         operands = [builder.ptrtoint(to, I32), address]
@@ -60,10 +60,9 @@ def copy_out(typingctx, tile, v, address):
 
     def codegen(context, builder, signature, args):
         tile, v, address = args
-        lanes = WIDE // 4
-        raw = place(builder, context, signature.args[0], tile, v, ir.VectorType(I32, lanes))
+        raw = place(builder, context, signature.args[0], tile, v, ir.VectorType(I32, WORDS))
         raw = builder.load(raw)
-        words = [builder.extract_element(raw, I32(k)) for k in range(lanes)]
+        words = [builder.extract_element(raw, I32(k)) for k in range(WORDS)]
         text, clobbers = "st.global.cs.v4.b32 [$0], {$1, $2, $3, $4};", "l,r,r,r,r,~{memory}"
         asm(builder, text, clobbers, ir.VoidType(), [address, *words], side_effect=True)
 

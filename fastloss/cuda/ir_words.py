@@ -31,6 +31,13 @@ def entry(builder, context, array_type, array, k):
     return builder.gep(data, [k])
 
 
+def entries(builder, context, array_type, array, load):
+    """Pointers to the words of a load."""
+    first = builder.mul(load, I64(WORDS))
+    at = [builder.add(first, I64(k)) for k in range(WORDS)]
+    return [entry(builder, context, array_type, array, k) for k in at]
+
+
 @intrinsic
 def load_words(typingctx, address, words, load):
     """Read 16 aligned bytes into the words of a load."""
@@ -38,10 +45,9 @@ def load_words(typingctx, address, words, load):
     def codegen(context, builder, signature, args):
         raw = builder.load(pointer(builder, args[0], ir.VectorType(I32, WORDS)))
         raw.align = WIDE
+        to = entries(builder, context, signature.args[1], args[1], args[2])
         for k in range(WORDS):
-            at = builder.add(builder.mul(args[2], I64(WORDS)), I64(k))
-            word = builder.extract_element(raw, I32(k))
-            builder.store(word, entry(builder, context, signature.args[1], args[1], at))
+            builder.store(builder.extract_element(raw, I32(k)), to[k])
 
     return types.void(types.int64, words, types.int64), codegen
 
@@ -52,10 +58,9 @@ def make_fill(lowest):
     @intrinsic
     def fill(typingctx, words, load):
         def codegen(context, builder, signature, args):
+            to = entries(builder, context, signature.args[0], args[0], args[1])
             for k in range(WORDS):
-                at = builder.add(builder.mul(args[1], I64(WORDS)), I64(k))
-                at = entry(builder, context, signature.args[0], args[0], at)
-                builder.store(I32(lowest[k % 2]), at)
+                builder.store(I32(lowest[k % 2]), to[k])
 
         return types.void(words, types.int64), codegen
 
@@ -117,11 +122,8 @@ def make_larger(pairs):
     @intrinsic
     def larger(typingctx, tops, words, load):
         def codegen(context, builder, signature, args):
-            to, of = [], []
-            for k in range(WORDS):
-                to.append(entry(builder, context, signature.args[0], args[0], I64(k)))
-                at = builder.add(builder.mul(args[2], I64(WORDS)), I64(k))
-                of.append(entry(builder, context, signature.args[1], args[1], at))
+            to = entries(builder, context, signature.args[0], args[0], I64(0))
+            of = entries(builder, context, signature.args[1], args[1], args[2])
             both = [builder.load(p) for p in to], [builder.load(p) for p in of]
             for pointer_, word in zip(to, pairs(builder, *both), strict=True):
                 builder.store(word, pointer_)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastloss.device import numba_cuda, simulated
+from fastloss.dtypes import FLOATS
 from fastloss.elementary import inline
 
 instructions: Any
@@ -33,29 +34,39 @@ out_of_line = instructions.out_of_line
 #: Bytes that one wide load or store moves.
 WIDE = instructions.WIDE
 
-_FLOATS = ("float64", "float32", "float16", "bfloat16")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
-def _plain(name: str) -> Any:
-    """Return the instruction `name` as a function of this module, one that pickles by name."""
+def plain(instructions: Any, name: str, arguments: int, module: str) -> Any:
+    """Return the instruction `name` as a function of `module`, one that pickles by name."""
     instruction = getattr(instructions, name)
 
-    def read(address):
-        return instruction(address)
+    def of_one(a):
+        return instruction(a)
 
-    def act(address, value):
-        instruction(address, value)
+    def of_two(a, b):
+        return instruction(a, b)
 
-    function = act if name.startswith(("store", "load_wide")) else read
+    def of_three(a, b, c):
+        return instruction(a, b, c)
+
+    function = (of_one, of_two, of_three)[arguments - 1]
     function.__name__ = function.__qualname__ = name
+    function.__module__ = module
     return inline(function)
 
 
-_NAMES = [f"load_{dtype}" for dtype in (*_FLOATS, *_INTEGERS)]
-_NAMES += [f"{act}_{dtype}" for dtype in _FLOATS for act in ("store", "load_wide", "store_wide")]
+_NAMES = [f"load_{dtype}" for dtype in (*FLOATS, *_INTEGERS)]
+_NAMES += [f"{act}_{dtype}" for dtype in FLOATS for act in ("store", "load_wide", "store_wide")]
 _NAMES += ["store_int64"]
-globals().update({name: _plain(name) for name in _NAMES})
+globals().update(
+    {
+        name: plain(
+            instructions, name, 2 if name.startswith(("store", "load_wide")) else 1, __name__
+        )
+        for name in _NAMES
+    }
+)
 
 
 def instruction(name: str) -> Any:

@@ -83,7 +83,7 @@ def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
         return d, factor * mass * surprise_curvature(p) if HESS else real(0)
 
     @inline
-    def write(call, x, t, g, h, first, n, lane, live, y, onehot, factor, state, words):
+    def write(call, x, t, g, h, n, lane, live, y, onehot, factor, state, words):
         (at_y,) = state
         # Where there is no mass, a factor of nan still makes the whole row nan.
         nothing = real(0) * factor if live else real(0)

@@ -71,7 +71,7 @@ def row_steps(spec: RowSpec, variant: RowVariant, mapping: Mapping) -> Steps:
         return d, factor * real(hess(z, t, c, row, *options)) if HESS else real(0)
 
     @inline
-    def write(call, x, t, g, h, first, n, lane, live, y, onehot, factor, row, words):
+    def write(call, x, t, g, h, n, lane, live, y, onehot, factor, row, words):
         options = options_at(call, 0)
         f = factor if SOFT else factor * real(onehot)
         head, wide, edges = parts_of(x, n)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastloss.cuda.examples import counter, examples_of, outer_factor
+from fastloss.cuda.examples import examples_of, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total, group_of
 from fastloss.cuda.memory import STORAGE, store_float64
 from fastloss.cuda.primitives import WIDE, block_count, block_number, cuda, thread_number
@@ -25,13 +25,13 @@ from fastloss.elementary import inline
 class Steps(NamedTuple):
     """What a group of threads does with one example.
 
-    Addresses x, t, g, h are those of the example's first class (of class `first`, for a part
-    of an example), n is the number of classes, `lane` the number of the thread in its group.
+    Addresses x, t, g, h are those of the example's first class, n is the number of classes, `lane`
+    the number of the thread in its group.
     """
 
     #: (call, x, t, n, lane, y, onehot, board, words) -> (loss as float64, state for `write`)
     evaluate: Callable[..., Any]
-    #: (call, x, t, g, h, first, n, lane, live, y, onehot, factor, state, words): write this
+    #: (call, x, t, g, h, n, lane, live, y, onehot, factor, state, words): write this
     #: thread's derivatives, zeros where the example is not live.
     write: Callable[..., Any]
     #: 32-bit words that a thread keeps of an example between the two.
@@ -75,8 +75,7 @@ def make_rows(
     AT_ONCE = THREADS // GROUP
     sync = group_of(GROUP, real).sync
     block_sum = block_total(THREADS)
-    PLAIN = mapping.plain
-    outer_of, count = outer_factor(THREADS, PLAIN), counter(THREADS)
+    outer_of = outer_factor(THREADS, mapping.plain, DERIVATIVES)
 
     def rows(call):
         """Compute the examples of a block; leave the sum of their losses in `sums`."""
@@ -84,11 +83,9 @@ def make_rows(
         words = cuda.local.array(WORDS, np.int32)
         lane = thread_number() % GROUP
         slot = thread_number() // GROUP
-        outer = outer_of(call, board) if DERIVATIVES else 0.0
-        if PLAIN and not DERIVATIVES and call.divisor != call.divisor and call.weight_count == 0:
-            count(call, board)
+        outer = outer_of(call, board)
         total = 0.0
-        base = call.first + block_number() * AT_ONCE
+        base = block_number() * AT_ONCE
         while base < call.last:
             # Every thread takes part in the exchanges, also beyond the last example.
             inside = base + slot < call.last
@@ -119,8 +116,7 @@ def make_rows(
                 factor = real(outer * weight * upstream_of(call, i) + (onehot - onehot))
                 n = call.classes if inside else np.int64(0)
                 write(
-                    call, x, t, g, h, np.int64(0), n, lane, live, y, onehot, factor, state,
-                    words,
+                    call, x, t, g, h, n, lane, live, y, onehot, factor, state, words
                 )  # fmt: skip
         if LOSS and not PER_EXAMPLE:
             total = block_sum(total, board)

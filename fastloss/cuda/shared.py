@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastloss.cuda.primitives import plain
 from fastloss.device import simulated
+from fastloss.dtypes import FLOATS
 from fastloss.elementary import inline
 
 instructions: Any
@@ -32,26 +34,15 @@ def copy_out(tile, v, address):
     instructions.copy_out(tile, v, address)
 
 
-def _plain(name: str) -> Any:
-    """Return an instruction as a function of this module: see `primitives`."""
-    instruction = getattr(instructions, name)
-
-    def take(tile, k):
-        return instruction(tile, k)
-
-    def put(tile, k, value):
-        instruction(tile, k, value)
-
-    function = take if name.startswith("take") else put
-    function.__name__ = function.__qualname__ = name
-    return inline(function)
-
-
-_DTYPES = ("float64", "float32", "float16", "bfloat16")
+_ARGUMENTS = {"take": 2, "put": 3}
 globals().update(
-    {f"{act}_{dtype}": _plain(f"{act}_{dtype}") for act in ("take", "put") for dtype in _DTYPES}
+    {
+        f"{act}_{dtype}": plain(instructions, f"{act}_{dtype}", arguments, __name__)
+        for act, arguments in _ARGUMENTS.items()
+        for dtype in FLOATS
+    }
 )
 
 #: For each dtype, take(tile, k) and put(tile, k, value) of number `k`.
-TAKE = {dtype: globals()[f"take_{dtype}"] for dtype in _DTYPES}
-PUT = {dtype: globals()[f"put_{dtype}"] for dtype in _DTYPES}
+TAKE = {dtype: globals()[f"take_{dtype}"] for dtype in FLOATS}
+PUT = {dtype: globals()[f"put_{dtype}"] for dtype in FLOATS}

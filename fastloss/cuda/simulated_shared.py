@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastloss.cuda.simulated import _FLOATS, WIDE, _memory, _real
+from fastloss.cuda.simulated import _FLOATS, _memory, _real
+from fastloss.cuda.simulated_words import WORDS
 
-_WORDS = WIDE // 4
 _WORD = np.dtype(np.int32)
 
 
 def copy_into(tile, v, address):
-    tile[_WORDS * v : _WORDS * (v + 1)] = _memory(address, _WORD, _WORDS)
+    tile[WORDS * v : WORDS * (v + 1)] = _memory(address, _WORD, WORDS)
 
 
 def copies_done():
@@ -19,7 +19,7 @@ def copies_done():
 
 
 def copy_out(tile, v, address):
-    _memory(address, _WORD, _WORDS)[:] = tile[_WORDS * v : _WORDS * (v + 1)]
+    _memory(address, _WORD, WORDS)[:] = tile[WORDS * v : WORDS * (v + 1)]
 
 
 def _make(dtype):

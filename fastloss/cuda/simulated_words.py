@@ -6,16 +6,16 @@ import numpy as np
 
 from fastloss.cuda.simulated import _FLOATS, WIDE, _memory, _real
 
-_WORDS = WIDE // 4
+WORDS = WIDE // 4
 
 
 def load_words(address, words, load):
-    words[_WORDS * load : _WORDS * (load + 1)] = _memory(address, np.dtype(np.int32), _WORDS)
+    words[WORDS * load : WORDS * (load + 1)] = _memory(address, np.dtype(np.int32), WORDS)
 
 
 def _make(dtype):
     def of_load(words, load):
-        return words[_WORDS * load : _WORDS * (load + 1)].view(dtype)
+        return words[WORDS * load : WORDS * (load + 1)].view(dtype)
 
     def fill(words, load):
         of_load(words, load)[:] = -np.inf

@@ -83,7 +83,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
     over_edges = edges_by(mapping, LANES)
 
     @inline
-    def visit_one(sums, k, call, x, t, first, lane, head, wide, edges):
+    def visit_one(sums, k, call, x, t, lane, head, wide, edges):
         """The sums with those of the class that is number `k` of this thread outside `wide`."""
         m, s, mass, dot = sums
         k = lane + k * GROUP
@@ -94,7 +94,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
             before, floor = floor_of(m), floor_of(new)
             s = s * exp_normal(m - floor) + exp_normal(z - floor)
             if MASS:
-                p = mass_on(call, soft_target(call, t, c), first + c)
+                p = mass_on(call, soft_target(call, t, c), c)
                 dot += mass * (before - floor) + class_dot(p, z - floor)
                 mass += p
             m = new
@@ -103,14 +103,14 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
     visit_edges = over_edges(visit_one)
 
     @inline
-    def visit(call, x, t, first, n, lane, words):
-        """(maximum, sum of exponentials, mass, dot) of this thread's classes of first .. n."""
+    def visit(call, x, t, n, lane, words):
+        """(maximum, sum of exponentials, mass, dot) of this thread's classes."""
         sums = real(-np.inf), real(0), real(0), real(0)
         head, wide, edges = parts_of(x, n)
         if WIDE_ROWS:
             x_wide, t_wide = x + head * x_size, t + head * t_size
-            sums = visit_wide(call, x_wide, t_wide, first + head, wide, lane, sums, words)
-        return visit_edges(sums, edges, call, x, t, first, lane, head, wide, edges)
+            sums = visit_wide(call, x_wide, t_wide, head, wide, lane, sums, words)
+        return visit_edges(sums, edges, call, x, t, lane, head, wide, edges)
 
     @inline
     def combine(m, s, mass, dot, board):
@@ -126,13 +126,13 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
     @inline
     def evaluate(call, x, t, n, lane, y, onehot, board, words):
         at_y = load_x(x + max(y, np.int64(0)) * call.x_step)
-        m, s, mass, dot = visit(call, x, t, np.int64(0), n, lane, words)
+        m, s, mass, dot = visit(call, x, t, n, lane, words)
         m, s, mass, dot = combine(m, s, mass, dot, board)
         return finish(call, m, s, mass, dot, at_y, onehot)
 
     @inline
     def write_one(
-        count, k, call, x, t, g, h, first, lane, head, wide, edges, live, y, factor, state, hot
+        count, k, call, x, t, g, h, lane, head, wide, edges, live, y, factor, state, hot
     ):  # fmt: skip
         """Write the derivatives by the class that is number `k` of this thread outside `wide`."""
         _, floor, inverse, slope = state
@@ -140,8 +140,8 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
         if k < edges:
             c = k if k < head else k + wide * LANES
             target = soft_target(call, t, c)
-            target = mass_on(call, target, first + c) if MASS else real(0)
-            target += hot if first + c == y else real(0)
+            target = mass_on(call, target, c) if MASS else real(0)
+            target += hot if c == y else real(0)
             raw = load_x(x + c * call.x_step)
             d, dd = derive(call, raw, floor, inverse, slope, target, factor)
             if GRAD:
@@ -153,18 +153,18 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
     write_edges = over_edges(write_one)
 
     @inline
-    def write(call, x, t, g, h, first, n, lane, live, y, onehot, factor, state, words):
+    def write(call, x, t, g, h, n, lane, live, y, onehot, factor, state, words):
         at_y, floor, inverse, slope = state
         hot = real(onehot)
         head, wide, edges = parts_of(x, n)
         if WIDE_ROWS:
             to = head * x_size
             write_wide(
-                call, x + to, t + head * t_size, g + to, h + to, first + head, wide, lane, live,
+                call, x + to, t + head * t_size, g + to, h + to, head, wide, lane, live,
                 factor, (floor, inverse, slope), words,
             )  # fmt: skip
             # The target's own entry once more, rather than a comparison for each class.
-            place = y - first - head
+            place = y - head
             mine = place >= 0 and place < wide * LANES and (place >> PER_LOAD) & (GROUP - 1) == lane
             if live and mine:
                 target = mass_on(call, real(0), y) if MASS else real(0)
@@ -174,7 +174,7 @@ def softmax_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
                 if HESS:
                     store_x(h + to + place * x_size, dd)
         write_edges(
-            0, edges, call, x, t, g, h, first, lane, head, wide, edges, live, y, factor, state, hot
+            0, edges, call, x, t, g, h, lane, head, wide, edges, live, y, factor, state, hot
         )  # fmt: skip
 
     return Steps(evaluate, write, words_kept)

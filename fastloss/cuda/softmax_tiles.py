@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastloss.cuda.compile import Kernel
-from fastloss.cuda.examples import ClassCall, counter, outer_factor
+from fastloss.cuda.examples import ClassCall, outer_factor
 from fastloss.cuda.group import BOARD, BOARD_DTYPE, block_total
 from fastloss.cuda.memory import STORAGE, load_index, store_float64
 from fastloss.cuda.primitives import (
@@ -118,20 +118,17 @@ def _make(variant: ClassVariant, classes: int) -> Callable[..., Any]:
     C, ROWS = classes, rows_of_tile(classes, x_size)
     LANES, WORDS = WIDE // x_size, ROWS * C * x_size // 4
     read_labels = labels_reader(C, ROWS)
-    block_sum, outer_of = block_total(THREADS), outer_factor(THREADS, True)
-    count = counter(THREADS)
+    block_sum, outer_of = block_total(THREADS), outer_factor(THREADS, True, GRAD)
 
     def softmax_tiles(call):
         """Compute the examples of a block; leave the sum of their losses in `sums`."""
         board = cuda.shared.array(BOARD, BOARD_DTYPE)
         tile = cuda.shared.array(WORDS, np.int32, WIDE)
         labels = cuda.shared.array(ROWS, np.int8)
-        if not GRAD and call.divisor != call.divisor and call.weight_count == 0:
-            count(call, board)
         thread = thread_number()
         weight, keep = call.w_number, real(call.keep)
         weighty = weight != 0.0
-        factor = real(outer_of(call, board) * weight) if GRAD else real(0)
+        factor = real(outer_of(call, board) * weight)
         total = 0.0
         base = block_number() * ROWS
         while base < call.last:

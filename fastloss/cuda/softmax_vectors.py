@@ -26,7 +26,7 @@ from fastloss.losses.softmax import IDENTITY, class_dot
 class Vectors(NamedTuple):
     """What is done with the `wide` loads of a row; x, t, g, h are the addresses of the first.
 
-    `first` is the number of the class there, `words` what a thread keeps of the row.
+    `first` is the number of its class, `words` what a thread keeps of the row.
     """
 
     #: How many words a thread keeps.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastloss.cuda.primitives import WIDE
+from fastloss.cuda.primitives import plain
 from fastloss.device import simulated
+from fastloss.dtypes import FLOATS
 from fastloss.elementary import inline
 
 instructions: Any
@@ -16,7 +17,7 @@ else:
     from fastloss.cuda import ir_words as instructions
 
 #: Words of one load.
-WORDS = WIDE // 4
+WORDS = instructions.WORDS
 
 
 class Words(NamedTuple):
@@ -36,29 +37,15 @@ def load_words(address, words, load):
     instructions.load_words(address, words, load)
 
 
-def _plain(name: str) -> Any:
-    """Return an instruction as a function of this module: see `primitives`."""
-    instruction = getattr(instructions, name)
-
-    def fill(words, load):
-        instruction(words, load)
-
-    def number(words, k):
-        return instruction(words, k)
-
-    def larger(tops, words, load):
-        instruction(tops, words, load)
-
-    function = {"fill": fill, "number": number, "larger": larger}[name.partition("_")[0]]
-    function.__name__ = function.__qualname__ = name
-    return inline(function)
-
-
-_DTYPES = ("float64", "float32", "float16", "bfloat16")
+_ARGUMENTS = {"fill": 2, "number": 2, "larger": 3}
 globals().update(
-    {f"{act}_{dtype}": _plain(f"{act}_{dtype}") for act in Words._fields for dtype in _DTYPES}
+    {
+        f"{act}_{dtype}": plain(instructions, f"{act}_{dtype}", arguments, __name__)
+        for act, arguments in _ARGUMENTS.items()
+        for dtype in FLOATS
+    }
 )
 
 WORDS_OF = {
-    dtype: Words(*[globals()[f"{act}_{dtype}"] for act in Words._fields]) for dtype in _DTYPES
+    dtype: Words(*[globals()[f"{act}_{dtype}"] for act in Words._fields]) for dtype in FLOATS
 }
