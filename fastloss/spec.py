@@ -119,11 +119,22 @@ class ClassSpec:
         return given if isinstance(given, tuple) else (given,)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class CrossEntropySpec(ClassSpec):
-    """Cross-entropy; `from_logits` tells softmax from probabilities."""
+    """Cross-entropy from logits: of the softmax over the classes."""
 
-    from_logits: bool
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SeparableSpec(ClassSpec):
+    """A loss over classes to which each class adds by itself: its target times value(prediction).
+
+    A class index is a target of 1 for one class, and no other is looked at. `grad` and `hess` are
+    the derivatives of `value`.
+    """
+
+    value: Formula
+    grad: Formula
+    hess: Formula
 
 
 #: The formulas of a `RowSpec` that may read a result of its rounds.

@@ -37,6 +37,8 @@ def of_classes(
     spec = loss.spec
     if not isinstance(spec, RowSpec):
         targets = np.broadcast_to(target, predictions.shape)
+        if not spec.vectors:
+            targets = targets.argmax(-1)
         return loss.value_and_grad(predictions, targets, reduction="none", **options)
     values = _checked(loss, spec.parameters, options)
     t = target.tolist()

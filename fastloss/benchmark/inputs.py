@@ -48,10 +48,18 @@ def draw(case: Case, threads: int) -> Inputs:
         predictions = np.abs(predictions)
     if case.loss in OF_PROBABILITIES:
         predictions = rng.uniform(0.01, 0.99, case.shape).astype(dtype)
+    if case.loss == "categorical_cross_entropy":
+        predictions = _distributions(case, rng).astype(dtype)
     if case.loss in OF_BOXES:
         predictions = _boxes(case, rng).astype(dtype)
     targets = _targets(case, rng, dtype)
     return Inputs(case, predictions, targets, np.zeros_like(predictions), threads)
+
+
+def _distributions(case: Case, rng: np.random.Generator) -> Array:
+    """Return a distribution over the classes for each example."""
+    mass = rng.random(case.shape, np.float32)
+    return mass / mass.sum(axis=1, keepdims=True)
 
 
 def _boxes(case: Case, rng: np.random.Generator) -> Array:
@@ -66,9 +74,7 @@ def _targets(case: Case, rng: np.random.Generator, dtype: np.dtype[np.generic]) 
     if case.over_classes and not case.soft:
         return rng.integers(0, case.shape[1], case.shape[:1] + case.shape[2:])
     if case.over_classes:
-        mass = rng.random(case.shape, np.float32)
-        mass /= mass.sum(axis=1, keepdims=True)
-        return mass.astype(dtype)
+        return _distributions(case, rng).astype(dtype)
     if case.loss == "ntxent":  # two views of each example
         return np.arange(case.examples) // 2
     if not case.by_element:  # of distances: which of two

@@ -11,25 +11,25 @@ from fastloss.arrays import Array
 from fastloss.axes import axes_of, without
 from fastloss.checks import as_float
 from fastloss.cpu import (
-    probabilities,
-    probabilities_flat,
-    probabilities_lanes,
     row_fours,
     row_lanes,
     row_losses,
+    separable,
+    separable_flat,
+    separable_lanes,
     softmax_flat,
     softmax_lanes,
     softmax_rows,
 )
-from fastloss.cpu.chunks import examples_per_chunk
+from fastloss.cpu.chunks import examples_per_chunk, whole_tiles
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
 from fastloss.cpu.softmax_parts import kept
 from fastloss.dtypes import FLOATS, name_of
-from fastloss.layouts import layout_record, one_step, permuted, strides_of, walk_of
+from fastloss.layouts import collapse, layout_record, one_step, permuted, strides_of, walk_of
 from fastloss.losses.softmax import link_of
-from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpec
+from fastloss.spec import ClassSpec, Operands, Request, RowSpec, SeparableSpec
 from fastloss.variant import ClassVariant, class_variant, row_variant
 
 #: Rows shorter than this are not worth what is done once for each of them: for cross-entropy
@@ -108,9 +108,12 @@ class ClassPlan(CpuPlan):
         else:
             link = link_of(scale, cap)
             variant = class_variant(operands, smoothing, link, self.outputs, self.weighted)
-            from_logits = isinstance(spec, CrossEntropySpec) and spec.from_logits
-            family = family_of_cross_entropy(from_logits, variant, classes, in_rows, without_gaps)
-            self.compute = family.compute_kernel(variant)
+            if isinstance(spec, SeparableSpec):
+                family = family_of_separable(classes, in_rows, without_gaps)
+                self.compute = family.compute_kernel(spec, variant)
+            else:
+                family = family_of_cross_entropy(variant, classes, in_rows, without_gaps)
+                self.compute = family.compute_kernel(variant)
         self.layouts = [
             self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
             for shape, strides, itemsize in of_examples
@@ -121,7 +124,13 @@ class ClassPlan(CpuPlan):
         self.values = np.array(
             [options.get(option.name, 1.0) for option in spec.parameters], self.real
         )
-        self.per_tile = family.examples_per_tile(classes) if family.ACROSS_EXAMPLES else 1
+        self.per_tile = 1
+        if family.ACROSS_EXAMPLES:
+            self.per_tile = family.examples_per_tile(classes)
+            shape, strides, itemsize = of_examples[0]
+            neighbours = collapse(shape, strides)[-1:]
+            if not without_gaps and neighbours and neighbours[0][1] == itemsize:
+                self.per_tile = whole_tiles(self.per_tile, neighbours[0][0])
         self.per_chunk = examples_per_chunk(classes, self.per_tile)
         self.chunks = -(-self.examples // self.per_chunk)
         of_arrays = zip(steps, self.layouts, [self.layout(*row) for row in of_rows], strict=True)
@@ -184,19 +193,21 @@ def family_of_formulas(
     return row_losses if by_rows or None in steps else row_lanes
 
 
+def family_of_separable(classes: int, in_rows: bool, without_gaps: bool) -> Any:
+    """Return the module that lays kernels over a `SeparableSpec`, by the way its classes lie."""
+    if in_rows and classes >= (SHORT_BELOW if without_gaps else SHORT_BELOW_WITH_GAPS):
+        return separable
+    return separable_flat if without_gaps else separable_lanes
+
+
 def family_of_cross_entropy(
-    from_logits: bool, variant: ClassVariant, classes: int, in_rows: bool, without_gaps: bool
+    variant: ClassVariant, classes: int, in_rows: bool, without_gaps: bool
 ) -> Any:
     """Return the module that lays kernels over a cross-entropy, by the way its classes lie."""
-    rows, flat, lanes = (
-        (softmax_rows, softmax_flat, softmax_lanes)
-        if from_logits
-        else (probabilities, probabilities_flat, probabilities_lanes)
-    )
     short = SHORT_BELOW_WITH_GAPS
     if without_gaps:
-        by_mass = from_logits and variant.mass and kept(variant)
+        by_mass = variant.mass and kept(variant)
         short = SHORT_BELOW_OF_MASS if by_mass else SHORT_BELOW
     if in_rows and classes >= short:
-        return rows
-    return flat if without_gaps else lanes
+        return softmax_rows
+    return softmax_flat if without_gaps else softmax_lanes

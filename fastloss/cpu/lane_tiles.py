@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastloss.cpu.chunks import power_of_two
+from fastloss.cpu.chunks import MIN_EXAMPLES, power_of_two
 from fastloss.cpu.memory import STORAGE, peek_float64, peek_int64
 from fastloss.cpu.softmax_parts import kept
 from fastloss.cpu.transfers import BITS, fetch, line_at, offset_of
@@ -18,7 +18,7 @@ from fastloss.variant import ClassVariant
 
 #: Predictions of one tile: 64 KB of float32, in a second-level cache.
 TILE = 16384
-MIN_EXAMPLES, MAX_EXAMPLES = 32, 2048
+MAX_EXAMPLES = 2048
 
 #: Classes of which numbers are added in the predictions' precision, before float64.
 SUM_RUN = 32

@@ -1,7 +1,7 @@
 """The kernel of a loss over classes that takes one example after the other.
 
 The line of an example's classes is gathered where they do not lie one after the other.
-What is done with an example are `Steps`: those of `probabilities` or of `row_losses`.
+What is done with an example are `Steps`: those of `separable` or of `row_losses`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastloss.cpu.chunks import power_of_two
+from fastloss.cpu.chunks import MIN_EXAMPLES, power_of_two
 from fastloss.cpu.lines import MAX_LANES
 from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.transfers import BITS, deliver, fetch, place
@@ -18,12 +18,11 @@ from fastloss.elementary import jitable
 
 #: Predictions of one tile.
 TILE = 4096
-MIN_LANES = 32
 
 
 def examples_per_tile(classes: int) -> int:
     """Return how many examples one tile holds: a power of two, smaller for more classes."""
-    return power_of_two(TILE // classes, MIN_LANES, MAX_LANES)
+    return power_of_two(TILE // classes, MIN_EXAMPLES, MAX_LANES)
 
 
 def make_read(dtype: str, real: Any, rows: bool) -> Any:

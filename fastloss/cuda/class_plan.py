@@ -12,8 +12,8 @@ from fastloss.arrays import Array
 from fastloss.arrays.cuda import Place
 from fastloss.axes import axes_of, without
 from fastloss.cuda import (
-    probabilities,
     row_losses,
+    separable,
     softmax_rows,
     softmax_tiles,
     softmax_vectors,
@@ -41,7 +41,15 @@ from fastloss.cuda.variant import Mapping
 from fastloss.dtypes import FLOATS, name_of
 from fastloss.layouts import collapse, one_step, permuted, record_of_dimensions, walk_of
 from fastloss.losses.softmax import link_of
-from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, Results, RowSpec
+from fastloss.spec import (
+    ClassSpec,
+    CrossEntropySpec,
+    Operands,
+    Request,
+    Results,
+    RowSpec,
+    SeparableSpec,
+)
 from fastloss.variant import class_variant, row_variant
 
 
@@ -97,7 +105,7 @@ class ClassPlan(CudaPlan):
         weighted = any(array is not None for array in arrays)
         plain = not (any(self.layouts) or operands.array_options or weighted)
         mapping = mapping_for(classes, self.examples, in_rows, plain)._replace(strided=strided)
-        softmax = isinstance(spec, CrossEntropySpec) and spec.from_logits
+        softmax = isinstance(spec, CrossEntropySpec)
         variant: Any
         if isinstance(spec, RowSpec):
             variant = row_variant(operands, self.outputs)
@@ -112,11 +120,11 @@ class ClassPlan(CudaPlan):
             mapping = with_turns(mapping, classes, self.itemsize, self.outputs.grad)
         self.whole = self.tiles or mapping.whole
         narrow = mapping._replace(loads=1, whole=False)
-        compute_kernel: Any = (
-            softmax_rows.compute_kernel if softmax else probabilities.compute_kernel
-        )
+        compute_kernel: Any = softmax_rows.compute_kernel
         if isinstance(spec, RowSpec):
             compute_kernel = functools.partial(row_losses.compute_kernel, spec)
+        elif isinstance(spec, SeparableSpec):
+            compute_kernel = functools.partial(separable.compute_kernel, spec)
         #: The kernel for arrays that allow wide loads, if there is one, and for any others.
         self.computes = {False: compute_kernel(variant, narrow)}
         if in_rows and self.may_be_wide(axes):

@@ -1,8 +1,7 @@
 """The kernel of a loss over classes with one group of threads for each example.
 
 A thread, a part of a warp, a warp or a block, by the number of classes. What is done with an
-example are `Steps`: those of `softmax_steps`, of `probabilities` or of
-`row_losses`.
+example are `Steps`: those of `softmax_rows`, of `separable` or of `row_losses`.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fastloss.checks import class_weights, index, number
+from fastloss.elementary import clamped_log, const, divide, inline, maximum
 from fastloss.loss import Loss, register
 from fastloss.losses.describe import INDEX_ERRORS, OF_CLASSES
-from fastloss.spec import CrossEntropySpec, Option
+from fastloss.spec import CrossEntropySpec, Option, SeparableSpec
 
 CLASS_WEIGHT = Option("class_weight", None, class_weights)
 IGNORE_INDEX = Option("ignore_index", -100, index)
@@ -49,8 +50,7 @@ cross_entropy = register(
     Loss(
         CrossEntropySpec(
             "cross_entropy",
-            from_logits=True,
-            options=(
+            (
                 *_TARGET_OPTIONS,
                 Option("z_loss", 0.0, number(0.0)),
                 Option("logit_scale", 1.0, number(above=0.0)),
@@ -107,10 +107,33 @@ cross_entropy = register(
     )
 )
 
+# --- probabilities ----------------------------------------------------------------------
+# As in PyTorch's binary cross-entropy, the logarithm is at least -100 and the denominators of
+# the derivatives at least 1e-12, so that a confident mistake keeps a finite gradient.
+
+
+def surprise(p):
+    return -clamped_log(p)
+
+
+@inline
+def surprise_slope(p):
+    return divide(const(-1.0, p), maximum(p, const(1e-12, p)))
+
+
+def surprise_curvature(p):
+    slope = surprise_slope(p)
+    return slope * slope
+
+
 categorical_cross_entropy = register(
     Loss(
-        CrossEntropySpec(
-            "categorical_cross_entropy", from_logits=False, options=(*_TARGET_OPTIONS, AXIS)
+        SeparableSpec(
+            "categorical_cross_entropy",
+            (*_TARGET_OPTIONS, AXIS),
+            value=surprise,
+            grad=surprise_slope,
+            hess=surprise_curvature,
         ),
         rf"""
         Cross-entropy of the probabilities of each example.

@@ -13,34 +13,36 @@ from __future__ import annotations
 from fastloss.checks import number, per_class
 from fastloss.elementary import const, divide, exp, exp_normal, expm1, inline, log, log1p
 from fastloss.loss import Loss, register
-from fastloss.losses.class_margins import no_curvature
 from fastloss.losses.classification import AXIS, CLASS_WEIGHT, IGNORE_INDEX, INDICES_DOC, LOGITS_DOC
 from fastloss.losses.describe import INDEX_ERRORS, OF_CLASSES
-from fastloss.spec import Derived, Formula, Option, Reduction, Role, Round, RowSpec
+from fastloss.spec import Derived, Formula, Option, Reduction, Role, Round, RowSpec, SeparableSpec
 
 __all__ = ["focal_cross_entropy", "generalized_cross_entropy", "nll"]
 
 # --- log-probabilities ------------------------------------------------------------------
 
 
-def nll_value(row):
-    _, z_y = row
-    return -z_y
+def nll_value(z):
+    return -z
 
 
-def nll_grad(z, t, c, row):
-    return -t
+def nll_grad(z):
+    return const(-1.0, z)
+
+
+def nll_hess(z):
+    return const(0.0, z)
 
 
 nll = register(
     Loss(
-        RowSpec(
+        SeparableSpec(
             "nll",
             (CLASS_WEIGHT, IGNORE_INDEX, AXIS),
             vectors=False,
             value=nll_value,
             grad=nll_grad,
-            hess=no_curvature,
+            hess=nll_hess,
         ),
         rf"""
         Negative log-likelihood of log-probabilities.

@@ -36,10 +36,14 @@ def test_tiles_of_every_shape(dtype):
         check(case, predictions, targets, reduction="none", ulps=8)
 
 
+@each("shape", [(2, 5, 9, 40), (30, 5, 5, 5)])
 @each("case", STANDING_FOR_ALL)
-def test_class_axis_of_images(case):
-    """Classes at a distance, examples beside each other or also at one; in place as elsewhere."""
-    predictions, targets = case.draw((2, 5, 9, 40), FLOAT32, axis=1)
+def test_class_axis_of_images(case, shape):
+    """Classes at a distance, examples beside each other or also at one; in place as elsewhere.
+
+    Of small images several go into a tile, and parts of one.
+    """
+    predictions, targets = case.draw(shape, FLOAT32, axis=1)
     call = {"axis": 1, "reduction": "none"}
     check(case, predictions, targets, ulps=8, **call)
     loss, grad = case.function.value_and_grad(predictions, targets, **call)

@@ -40,11 +40,11 @@ def call_focal():
 #: A call that needs a kernel of each of these modules, and the loss that it is made for, if any.
 CALLS = {
     "pointwise": (call_focal, "focal"),
-    "probabilities_flat": (
+    "separable_flat": (
         lambda: fl.categorical_cross_entropy.value_and_grad(*probabilities(10)),
         "",
     ),
-    "probabilities_lanes": (
+    "separable_lanes": (
         lambda: fl.categorical_cross_entropy.value_and_grad(*probabilities(10, 50), axis=1),
         "",
     ),

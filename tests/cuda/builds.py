@@ -48,9 +48,12 @@ class Build:
 
 def class_kernel(
     family, dtype, mapping, *, soft=False, mass=False, weighted=False, link="IDENTITY",
-    outputs=LOSS_GRAD, plain=True, turns=None, classes=None,
+    outputs=LOSS_GRAD, plain=True, turns=None, classes=None, spec=None,
 ):  # fmt: skip
-    """`turns`: the classes of a row that is read in turns; `classes`: those of a tile."""
+    """`turns`: the classes of a row that is read in turns; `classes`: those of a tile.
+
+    `spec`: of a family of losses.
+    """
 
     def make():
         from fastloss.cuda.class_plan import with_turns
@@ -69,7 +72,8 @@ def class_kernel(
             itemsize, grad = STORAGE[dtype].itemsize, variant.outputs.grad
             laid_out = with_turns(laid_out, turns, itemsize, grad)._replace(wide=True)
         sizes = {} if classes is None else {"classes": classes}
-        return module.compute_kernel(variant, laid_out, **sizes)
+        specs = () if spec is None else (spec,)
+        return module.compute_kernel(*specs, variant, laid_out, **sizes)
 
     return make
 
@@ -136,7 +140,11 @@ def builds():
             tile = class_kernel("softmax_tiles", dtype, 0, classes=classes)
             copy = r"cp\.async\.cg\.shared\.global", rf"st\.global\.cs\.{WORDS}"
             yield Build(f"tiles-{classes}", tile, dtype, load=copy[0], store=copy[1])
-        yield Build("probabilities", class_kernel("probabilities", dtype, 2, mass=True), dtype)
+        spec = fl.categorical_cross_entropy.spec
+        separable = class_kernel("separable", dtype, 2, mass=True, spec=spec)
+        yield Build("categorical_cross_entropy", separable, dtype)
+        nll = class_kernel("separable", dtype, 2, spec=fl.nll.spec)
+        yield Build("nll", nll, dtype, reads=False)
         yield Build("soft", class_kernel("softmax_rows", dtype, 4, soft=True), dtype)
     for name, call in {
         "loss-only": {"outputs": LOSS},

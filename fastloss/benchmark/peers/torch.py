@@ -16,6 +16,12 @@ from fastloss.benchmark.inputs import Inputs
 from fastloss.benchmark.peers import Peer, Unsupported
 
 
+def categorical(p: Any, t: Any) -> Any:
+    """Cross-entropy of probabilities, with the bound of PyTorch's binary_cross_entropy."""
+    logs = torch.log(p).clamp(min=-100)
+    return functional.nll_loss(logs, t) if t.dtype == torch.int64 else -(t * logs).sum(1).mean()
+
+
 def focal(z: Any, y: Any) -> Any:
     """Focal loss with gamma = 2, as PyTorch's users write it."""
     surprise = functional.cross_entropy(z, y, reduction="none")
@@ -123,6 +129,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "mse": lambda p, t: 0.5 * functional.mse_loss(p, t),
     "binary_cross_entropy": functional.binary_cross_entropy,
     "binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
+    "categorical_cross_entropy": categorical,
     "nll": functional.nll_loss,
     "multi_margin": functional.multi_margin_loss,
     "focal_cross_entropy": focal,

@@ -1,4 +1,4 @@
-"""Categorical cross-entropy, whichever way its kernels go over the probabilities."""
+"""Losses to which each class adds by itself, whichever way their kernels go over the classes."""
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ CASES = {
     "soft": {},
     "smoothing": {"label_smoothing": 0.1},
     "class_weight": {"label_smoothing": 0.1},
+    "nll": {},
 }
 
 
@@ -25,39 +26,49 @@ def with_gaps(a):
     return np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, 3)])[..., : a.shape[-1]]
 
 
-def images(a):
+def images(a, count=IMAGES):
     """The examples as positions in images, with the classes, if there are any, on axis 1."""
-    parts = a.reshape(IMAGES, POSITIONS, *a.shape[1:])
+    parts = a.reshape(count, -1, *a.shape[1:])
     return np.ascontiguousarray(parts.swapaxes(1, -1))
+
+
+def small_images(a):
+    """The same, of which a tile has several, and parts of one."""
+    return images(a, POSITIONS)
 
 
 #: Ways to lay out numbers of the examples (N,), or of their classes (N, C), which are axis 1.
 LAYOUTS = {
-    f.__name__: f for f in (np.ascontiguousarray, with_gaps, strided, np.asfortranarray, images)
+    f.__name__: f
+    for f in (np.ascontiguousarray, with_gaps, strided, np.asfortranarray, images, small_images)
 }
 
 
 def draw(rng, classes, case, dtype):
-    """(probabilities, targets, options, sample_weight)."""
+    """(predictions, targets, options, sample_weight)."""
     p = rng.dirichlet(np.ones(classes), N).astype(dtype)
     p[5, 0] = 0.0
     y = rng.integers(0, classes, N)
     options = dict(CASES[case])
-    if case == "class_weight":
+    if case in ("class_weight", "nll"):
         options["class_weight"] = rng.uniform(0.5, 2, classes)
     targets = rng.dirichlet(np.ones(classes), N).astype(dtype) if case == "soft" else y
     weights = np.where(np.arange(N) % 50 == 3, 0.0, rng.uniform(0.5, 2, N))
+    if case == "nll":
+        p = np.log(np.maximum(p, 1e-30))
     p[3] = np.nan  # of weight 0
     return p, targets, options, weights
 
 
-def expected(p, targets, options, weights):
+def expected(p, targets, options, weights, case="indices"):
     """(losses, gradient, hessian), in float64."""
     p, classes = np.where(np.isnan(p), 1.0, p.astype(float)), p.shape[1]
     mass = np.eye(classes)[targets] if targets.ndim == 1 else targets.astype(float)
     smoothing = options.get("label_smoothing", 0.0)
     mass = (1 - smoothing) * mass + smoothing / classes
     mass = mass * options.get("class_weight", 1.0) * weights[:, None]
+    if case == "nll":
+        return (mass * -p).sum(1), -mass, 0 * mass
     with np.errstate(divide="ignore"):
         losses = (mass * -np.maximum(np.log(p), -100)).sum(1)
     slope = -1 / np.maximum(p, 1e-12)
@@ -69,22 +80,21 @@ def check(rng, case, layout, dtype):
     lay = LAYOUTS[layout]
     # A mass, a logarithm or a quotient, weights: some eight roundings of half an eps; and sums.
     tolerance, of_sums = 4 * EPS[dtype], 8 * EPS[dtype]
+    of_case = fl.nll if case == "nll" else fl.categorical_cross_entropy
     for classes in CLASSES:
         p, targets, options, weights = draw(rng, classes, case, dtype)
-        losses, *derivatives = expected(p, targets, options, weights)
+        losses, *derivatives = expected(p, targets, options, weights, case)
         grad, hess = (lay(a) for a in derivatives)
         given = {**options, "sample_weight": lay(weights), "axis": 1}
         t = lay(targets)
         in_place = lay(p.copy())
         for x, out in ((lay(p), None), (lay(p), lay(np.empty_like(p))), (in_place, in_place)):
-            loss, slopes = fl.categorical_cross_entropy.value_and_grad(
-                x, t, **given, out=out, reduction="sum"
-            )
+            loss, slopes = of_case.value_and_grad(x, t, **given, out=out, reduction="sum")
             np.testing.assert_allclose(loss, losses.sum(), of_sums)
             np.testing.assert_allclose(slopes, grad, tolerance)
-        each_one = fl.categorical_cross_entropy(lay(p), t, **given, reduction="none")
+        each_one = of_case(lay(p), t, **given, reduction="none")
         np.testing.assert_allclose(each_one, lay(losses), of_sums)
-        found = fl.categorical_cross_entropy.grad_and_hess(lay(p), t, **given, reduction="none")
+        found = of_case.grad_and_hess(lay(p), t, **given, reduction="none")
         np.testing.assert_allclose(found[0], grad, tolerance)
         np.testing.assert_allclose(found[1], hess, tolerance)
 

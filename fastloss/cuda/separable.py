@@ -1,7 +1,6 @@
-"""Categorical cross-entropy: predictions are probabilities over the classes of an axis.
+"""Losses to which each class adds by itself (`SeparableSpec`).
 
-A class index without smoothing looks at one probability, and writes one derivative that is
-not 0.
+A class index without smoothing looks at one prediction, and writes one derivative that is not 0.
 """
 
 from __future__ import annotations
@@ -22,22 +21,23 @@ from fastloss.cuda.variant import ClassVariant, Mapping, is_lean
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline
 from fastloss.labels import label_of
-from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
+from fastloss.spec import SeparableSpec
 
 
 @functools.cache
-def compute_kernel(variant: ClassVariant, mapping: Mapping) -> Kernel:
-    """Return the kernel for the dtypes, options and outputs of `variant`."""
+def compute_kernel(spec: SeparableSpec, variant: ClassVariant, mapping: Mapping) -> Kernel:
+    """Return the kernel of the loss `spec` for the dtypes, options and outputs of `variant`."""
 
     def make() -> Callable[..., Any]:
-        return make_rows(probability_steps(variant, mapping), variant, mapping)
+        return make_rows(separable_steps(spec, variant, mapping), variant, mapping)
 
-    label, lean = "probabilities" + label_of(variant, mapping), is_lean(variant, mapping)
+    label, lean = "separable" + label_of(spec.name, variant, mapping), is_lean(variant, mapping)
     return Kernel(make, ClassCall, mapping.threads, label, lean=lean)
 
 
-def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
+def separable_steps(spec: SeparableSpec, variant: ClassVariant, mapping: Mapping) -> Steps:
     """Return the steps for the dtypes, options and outputs of `variant`."""
+    value_of, slope, curvature = inline(spec.value), inline(spec.grad), inline(spec.hess)
     x_size, load_x, store_x, load_wide_x, store_wide_x = STORAGE[variant.predictions]
     t_size, _, _, load_wide_t, _ = STORAGE[variant.targets]
     real: Any = real_dtype(variant.predictions).type
@@ -58,7 +58,7 @@ def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
             for k in range(lane, edges, GROUP):
                 c = k if k < head else k + wide * LANES
                 mass = mass_on(call, soft_target(call, t, c), c)
-                part += mass * surprise(load_x(x + c * call.x_step))
+                part += mass * value_of(load_x(x + c * call.x_step))
             if WIDE_ROWS:
                 chunk = cuda.local.array(LANES, real)
                 soft = cuda.local.array(LANES, real)
@@ -69,18 +69,18 @@ def probability_steps(variant: ClassVariant, mapping: Mapping) -> Steps:
                         load_wide_t(t + c * t_size, soft)
                     for k in range(LANES):
                         mass = mass_on(call, soft[k] if SOFT else real(0), c + k)
-                        part += mass * surprise(chunk[k])
+                        part += mass * value_of(chunk[k])
             part = total(part, board)
         value = np.float64(part)
         if LOSS and onehot != 0.0:
-            value += onehot * np.float64(surprise(at_y))
+            value += onehot * np.float64(value_of(at_y))
         return value, (at_y,)
 
     @inline
     def derive(mass, p, factor):
-        """(first, second) derivative by a probability with this mass."""
-        d = factor * mass * surprise_slope(p)
-        return d, factor * mass * surprise_curvature(p) if HESS else real(0)
+        """(first, second) derivative by a prediction with this mass."""
+        d = factor * mass * slope(p)
+        return d, factor * mass * curvature(p) if HESS else real(0)
 
     @inline
     def write(call, x, t, g, h, n, lane, live, y, onehot, factor, state, words):

@@ -1,4 +1,4 @@
-"""What categorical cross-entropy computes once for each example, where many go side by side.
+"""What a `SeparableSpec` computes once for each example, where many go side by side.
 
 The twin of `softmax_examples`: the examples of a tile have a line for every number in question.
 """
@@ -25,7 +25,7 @@ from fastloss.cpu.memory import (
 from fastloss.cpu.softmax_parts import make_mass
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, jitable
-from fastloss.losses.probabilities import surprise, surprise_curvature, surprise_slope
+from fastloss.spec import SeparableSpec
 from fastloss.variant import ClassVariant
 
 
@@ -52,7 +52,7 @@ class Steps(NamedTuple):
     """The steps of a tile of m examples, the first of which has the number `start`."""
 
     #: (call, outer, start, m, lines): look up what belongs to each example but `at_y`, the
-    #: probability of its class; return how many weigh 0.
+    #: prediction of its class; return how many weigh 0.
     read: Callable[..., Any]
     #: (call, start, m, lines) -> the sum of the losses; `beside` has that of the mass beside the
     #: class indices.
@@ -61,32 +61,34 @@ class Steps(NamedTuple):
     derive: Callable[..., Any]
 
 
-def make_terms(variant: ClassVariant) -> tuple[Any, Any]:
+def make_terms(spec: SeparableSpec, variant: ClassVariant) -> tuple[Any, Any]:
     """Make (what a class adds to the loss of its row, its derivatives).
 
     The first is a function of (p, mass), the second of (p, mass, factor).
     """
+    value, grad, hess = inline(spec.value), inline(spec.grad), inline(spec.hess)
     real = real_dtype(variant.predictions).type
     GRAD, HESS = variant.outputs.grad, variant.outputs.hess
 
     @inline
     def term(p, mass):
-        return mass * surprise(p)
+        return mass * value(p)
 
     @inline
     def slopes(p, mass, factor):
         by_mass = factor * mass
-        first = by_mass * surprise_slope(p) if GRAD else real(0)
-        return first, by_mass * surprise_curvature(p) if HESS else real(0)
+        first = by_mass * grad(p) if GRAD else real(0)
+        return first, by_mass * hess(p) if HESS else real(0)
 
     return term, slopes
 
 
-def make_steps(variant: ClassVariant) -> Steps:
+def make_steps(spec: SeparableSpec, variant: ClassVariant) -> Steps:
     """Make the steps."""
     real = real_dtype(variant.predictions).type
     _, load_real, store_real, peek, poke = STORAGE[real.__name__]
-    _, slopes = make_terms(variant)
+    value = inline(spec.value)
+    _, slopes = make_terms(spec, variant)
     mass_beside = make_mass(variant)
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     _, GRAD, HESS, PER_EXAMPLE = variant.outputs
@@ -112,7 +114,7 @@ def make_steps(variant: ClassVariant) -> Steps:
             v = np.float64(load_real(lines.beside, lane)) if MASS else 0.0
             if not SOFT:
                 hot = load_float64(lines.hot, lane)
-                own = hot * np.float64(surprise(load_real(lines.at_y, lane)))
+                own = hot * np.float64(value(load_real(lines.at_y, lane)))
                 v += own if hot != 0.0 else 0.0
             w = load_float64(lines.weight, lane)
             v = v * w if w != 0.0 else 0.0

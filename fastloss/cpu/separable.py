@@ -1,7 +1,6 @@
-"""Categorical cross-entropy: predictions are probabilities over the classes of an axis.
+"""Losses to which each class adds by itself (`SeparableSpec`), example by example: long rows.
 
-A class index without smoothing looks at one probability and writes one gradient. One example after
-the other: long rows.
+A class index without smoothing looks at one prediction and writes one derivative.
 """
 
 from __future__ import annotations
@@ -15,35 +14,38 @@ import numpy as np
 from fastloss.cpu.compile import Kernel
 from fastloss.cpu.ir import running_sum
 from fastloss.cpu.memory import STORAGE
-from fastloss.cpu.probabilities_examples import make_terms
 from fastloss.cpu.rows import ACROSS_EXAMPLES, Steps, make_rows
+from fastloss.cpu.separable_examples import make_terms
 from fastloss.cpu.softmax_parts import make_mass
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import inline, jitable
 from fastloss.labels import label_of
-from fastloss.losses.probabilities import surprise
+from fastloss.spec import SeparableSpec
 from fastloss.variant import ClassVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel"]
 
 
 @functools.cache
-def compute_kernel(variant: ClassVariant) -> Kernel:
-    """Return the kernel for the dtypes, options and outputs of `variant`."""
-    return Kernel(functools.partial(_make, variant), "probabilities" + label_of(variant))
+def compute_kernel(spec: SeparableSpec, variant: ClassVariant) -> Kernel:
+    """Return the kernel of the loss `spec` for the dtypes, options and outputs of `variant`."""
+    return Kernel(
+        functools.partial(_make, spec, variant), "separable" + label_of(spec.name, variant)
+    )
 
 
-def _make(variant: ClassVariant) -> Callable[..., Any]:
-    return make_rows(probability_steps(variant), variant)
+def _make(spec: SeparableSpec, variant: ClassVariant) -> Callable[..., Any]:
+    return make_rows(separable_steps(spec, variant), variant)
 
 
-def probability_steps(variant: ClassVariant) -> Steps:
+def separable_steps(spec: SeparableSpec, variant: ClassVariant) -> Steps:
     """Return the steps for the dtypes, options and outputs of `variant`."""
     _, load_x, store_x, peek_x, _ = STORAGE[variant.predictions]
     real = real_dtype(variant.predictions).type
     load_real = STORAGE[real.__name__].load
     mass_beside = make_mass(variant)
-    term, slopes = make_terms(variant)
+    value_of = inline(spec.value)
+    term, slopes = make_terms(spec, variant)
     MASS, CLASS_WEIGHT = variant.mass, variant.class_weight
     _, GRAD, HESS, _ = variant.outputs
 
@@ -73,7 +75,7 @@ def probability_steps(variant: ClassVariant) -> Steps:
             keep, spread = real(call.keep), real(call.spread)
             total = row_loss(x, t, call.classes, call.class_weight_real, keep, spread)
         if onehot != 0.0:
-            total += onehot * np.float64(surprise(real(peek_x(x, y))))
+            total += onehot * np.float64(value_of(real(peek_x(x, y))))
         return total
 
     @jitable

@@ -1,7 +1,8 @@
-"""Categorical cross-entropy where neighbours are examples: vectors run across the examples.
+"""Losses to which each class adds by itself, where neighbours are examples.
 
-The twin of `probabilities` for a class axis that is not the last in memory, and for short rows
-with gaps. Value and derivatives of a class come out of one look at its probabilities.
+The twin of `separable` for a class axis that is not the last in memory, and for short rows
+with gaps: vectors run across the examples. Value and derivatives of a class come out of one look
+at its predictions.
 """
 
 from __future__ import annotations
@@ -25,34 +26,37 @@ from fastloss.cpu.lane_tiles import (
 )
 from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import STORAGE, peek_float64, poke_float64
-from fastloss.cpu.probabilities_examples import LINES, lines_at, make_steps, make_terms
+from fastloss.cpu.separable_examples import LINES, lines_at, make_steps, make_terms
 from fastloss.cpu.softmax_parts import kept, make_mass
 from fastloss.cpu.transfers import BITS, apart, deliver, fetch, place
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import jitable
 from fastloss.labels import label_of
+from fastloss.spec import SeparableSpec
 from fastloss.variant import ClassVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_tile"]
 
 
 @functools.cache
-def compute_kernel(variant: ClassVariant) -> Kernel:
-    """Return the kernel for the dtypes, options and outputs of `variant`."""
-    return Kernel(functools.partial(_make, variant), "probabilities_lanes" + label_of(variant))
+def compute_kernel(spec: SeparableSpec, variant: ClassVariant) -> Kernel:
+    """Return the kernel of the loss `spec` for the dtypes, options and outputs of `variant`."""
+    return Kernel(
+        functools.partial(_make, spec, variant), "separable_lanes" + label_of(spec.name, variant)
+    )
 
 
-def _make(variant: ClassVariant) -> Callable[..., Any]:
+def _make(spec: SeparableSpec, variant: ClassVariant) -> Callable[..., Any]:
     x_size, load_x, store_x, *_ = STORAGE[variant.predictions]
     real = real_dtype(variant.predictions).type
     _, load_real, _, peek, poke = STORAGE[real.__name__]
     x_bits = BITS[x_size]
-    (term, slopes), mass_on = make_terms(variant), make_mass(variant)
+    (term, slopes), mass_on = make_terms(spec, variant), make_mass(variant)
     read_labels, read_class = make_read_labels(variant), make_read_class(variant)
     finish_tile = make_finish(variant)
     SOFT, MASS, KEEP = variant.soft, variant.mass, kept(variant)
     LOSS, GRAD, HESS, _ = variant.outputs
-    read_examples, add_up, derive = make_steps(variant)
+    read_examples, add_up, derive = make_steps(spec, variant)
 
     @with_loop
     def go_along(x, t, m, weight, keep, spread, factors, part, g, h):
@@ -108,7 +112,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         for lane in range(m):
             poke(lines.beside, lane, real(peek_float64(wide, lane)))
 
-    def probabilities_lanes(record, chunk, slot):
+    def separable_lanes(record, chunk, slot):
         """Compute a chunk of examples, tile by tile; return the sum of their losses."""
         call, outer, first, last = read_chunk(record, chunk, slot)
         line = call.per_tile * 8
@@ -133,4 +137,4 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         release(scratch)
         return total
 
-    return probabilities_lanes
+    return separable_lanes

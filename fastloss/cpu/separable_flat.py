@@ -1,6 +1,6 @@
-"""Categorical cross-entropy of short rows that lie one after the other.
+"""Losses to which each class adds by itself, of short rows that lie one after the other.
 
-The twin of `probabilities`: vectors run over all classes of a tile, whatever row they belong to,
+The twin of `separable`: vectors run over all classes of a tile, whatever row they belong to,
 and over its examples. Only sums are made row by row, and factors spread over them.
 """
 
@@ -22,24 +22,27 @@ from fastloss.cpu.flat_tiles import (
 from fastloss.cpu.ir import allocate, least, release
 from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import STORAGE
-from fastloss.cpu.probabilities_examples import LINES, lines_at, make_steps, make_terms
 from fastloss.cpu.segments import VECTOR_BYTES, spread_rows, sum_rows
+from fastloss.cpu.separable_examples import LINES, lines_at, make_steps, make_terms
 from fastloss.cpu.transfers import BITS, apart
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import jitable
 from fastloss.labels import label_of
+from fastloss.spec import SeparableSpec
 from fastloss.variant import ClassVariant
 
 __all__ = ["ACROSS_EXAMPLES", "compute_kernel", "examples_per_tile"]
 
 
 @functools.cache
-def compute_kernel(variant: ClassVariant) -> Kernel:
-    """Return the kernel for the dtypes, options and outputs of `variant`."""
-    return Kernel(functools.partial(_make, variant), "probabilities_flat" + label_of(variant))
+def compute_kernel(spec: SeparableSpec, variant: ClassVariant) -> Kernel:
+    """Return the kernel of the loss `spec` for the dtypes, options and outputs of `variant`."""
+    return Kernel(
+        functools.partial(_make, spec, variant), "separable_flat" + label_of(spec.name, variant)
+    )
 
 
-def _make(variant: ClassVariant) -> Callable[..., Any]:
+def _make(spec: SeparableSpec, variant: ClassVariant) -> Callable[..., Any]:
     x_size, load_x, store_x, *_ = STORAGE[variant.predictions]
     t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
@@ -47,10 +50,10 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     x_bits = BITS[x_size]
     read_labels, write_masses = make_read_labels(variant), make_write_masses(variant)
     finish_tile = make_finish(variant)
-    term, slopes = make_terms(variant)
+    term, slopes = make_terms(spec, variant)
     SOFT, MASS = variant.soft, variant.mass
     LOSS, GRAD, HESS, _ = variant.outputs
-    read_examples, add_up, derive = make_steps(variant)
+    read_examples, add_up, derive = make_steps(spec, variant)
 
     @with_loop
     def write_terms(x, n, masses, terms):
@@ -71,7 +74,7 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
             if HESS:
                 store_x(h, k, second)
 
-    def probabilities_flat(record, chunk, slot):
+    def separable_flat(record, chunk, slot):
         """Compute a chunk of examples, tile by tile; return the sum of their losses."""
         call, outer, first, last = read_chunk(record, chunk, slot)
         classes, examples = call.classes, call.per_tile
@@ -110,4 +113,4 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         release(scratch)
         return total
 
-    return probabilities_flat
+    return separable_flat
