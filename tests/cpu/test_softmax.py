@@ -16,7 +16,7 @@ from tests.helpers import FLOAT32, FLOAT64, assert_same_bits, each
 
 HARD, SOFT = BY_NAME["cross_entropy-hard-plain"], BY_NAME["cross_entropy-soft-plain"]
 
-#: (shape, class axis): short rows, long ones, classes that lie apart, in large images and small ones.
+#: (shape, class axis): short rows, long ones, classes apart in large images and in small ones.
 WAYS = [((300, 10), 1), ((90, SHORT_BELOW + 40), 1), ((3, 10, 100), 1), ((90, 10, 30), 1)]
 
 #: Where a row's logits lie: at ease, and so far up or down that exponentials end.
