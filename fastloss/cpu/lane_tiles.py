@@ -11,9 +11,9 @@ from typing import Any
 from fastloss.cpu.chunks import MIN_EXAMPLES, power_of_two
 from fastloss.cpu.memory import STORAGE, peek_float64, peek_int64
 from fastloss.cpu.softmax_parts import kept
-from fastloss.cpu.transfers import BITS, fetch, line_at, offset_of
+from fastloss.cpu.transfers import BITS, fetch, offset_of, walk_from, walk_on
 from fastloss.dtypes import real_dtype
-from fastloss.elementary import inline, jitable
+from fastloss.elementary import jitable
 from fastloss.variant import ClassVariant
 
 #: Predictions of one tile: 64 KB of float32, in a second-level cache.
@@ -32,17 +32,6 @@ def examples_per_tile(classes: int) -> int:
     return power_of_two(TILE // classes, MIN_EXAMPLES, MAX_EXAMPLES)
 
 
-@inline
-def example_at(address, layout, line, i, lane, itemsize):
-    """Address of the first class of example `i`, number `lane` of a tile.
-
-    `line` is where the tile lies in a row, or 0: there it takes no divisions.
-    """
-    if line != 0:
-        return line + lane * itemsize
-    return address + offset_of(layout, i, itemsize)
-
-
 def make_prediction_at(variant: ClassVariant) -> Any:
     """Make the function (call, c, i) -> the prediction for class c of example i, as given."""
     x_size, load_x, *_ = STORAGE[variant.predictions]
@@ -59,14 +48,14 @@ def make_read_labels(variant: ClassVariant) -> Any:
     x_size, _, _, peek_x, _ = STORAGE[variant.predictions]
     real = real_dtype(variant.predictions).type
     poke = STORAGE[real.__name__].poke
-    x_bits = BITS[x_size]
 
     @jitable
     def read_labels(call, start, m, y, at_y):
-        line = line_at(call.x, call.x_layout, start, m, x_bits)
+        walk = walk_from(call.x_layout, start, x_size)
         for lane in range(m):
-            x = example_at(call.x, call.x_layout, line, start + lane, lane, x_size)
-            poke(at_y, lane, real(peek_x(x + peek_int64(y, lane) * call.x_step, 0)))
+            x = call.x + walk[0] + peek_int64(y, lane) * call.x_step
+            poke(at_y, lane, real(peek_x(x, 0)))
+            walk = walk_on(call.x_layout, walk)
 
     return read_labels
 
@@ -99,23 +88,24 @@ def make_finish(variant: ClassVariant) -> Any:
     x_size, _, store_x, *_ = STORAGE[variant.predictions]
     real = real_dtype(variant.predictions).type
     peek = STORAGE[real.__name__].peek
-    x_bits = BITS[x_size]
     SOFT, KEEP = variant.soft, kept(variant)
     _, GRAD, HESS, _ = variant.outputs
 
     @jitable
+    def write_entries(array, layout, step, start, m, y, entries):
+        walk = walk_from(layout, start, x_size)
+        for lane in range(m):
+            at = array + walk[0] + peek_int64(y, lane) * step
+            store_x(at, 0, peek(entries, lane))
+            walk = walk_on(layout, walk)
+
+    @jitable
     def write_labels(call, start, m, lines):
         """Write the entry of each example's own class."""
-        g_line = line_at(call.g, call.g_layout, start, m, x_bits) if GRAD else call.g
-        h_line = line_at(call.h, call.h_layout, start, m, x_bits) if HESS else call.h
-        for lane in range(m):
-            c = peek_int64(lines.y, lane)
-            if GRAD:
-                g = example_at(call.g, call.g_layout, g_line, start + lane, lane, x_size)
-                store_x(g + c * call.g_step, 0, peek(lines.entry, lane))
-            if HESS:
-                h = example_at(call.h, call.h_layout, h_line, start + lane, lane, x_size)
-                store_x(h + c * call.h_step, 0, peek(lines.h_entry, lane))
+        if GRAD:
+            write_entries(call.g, call.g_layout, call.g_step, start, m, lines.y, lines.entry)
+        if HESS:
+            write_entries(call.h, call.h_layout, call.h_step, start, m, lines.y, lines.h_entry)
 
     @jitable
     def write_zeros(call, start, m, lines):

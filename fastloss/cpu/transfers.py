@@ -16,28 +16,63 @@ from fastloss.elementary import inline, jitable
 BITS = {1: np.int8(0), 2: np.int16(0), 4: np.int32(0), 8: np.int64(0)}
 
 
+@inline
+def run_of(layout):
+    """(length, stride in bytes) of the last dimension: elements that one stride walks through."""
+    ndim = peek_int64(layout, 0)
+    return peek_int64(layout, ndim), peek_int64(layout, 2 * ndim)
+
+
+@jitable
+def offset_of_run(layout, number):
+    """Byte offset of the first element of the run with that number."""
+    ndim = peek_int64(layout, 0)
+    if ndim == 2:
+        return number * peek_int64(layout, 3)
+    offset = 0
+    for d in range(ndim - 1, 0, -1):
+        length = peek_int64(layout, d)
+        offset += number % length * peek_int64(layout, ndim + d)
+        number //= length
+    return offset
+
+
 @jitable
 def offset_of(layout, index, itemsize):
     """Byte offset of the element with the flat number `index`."""
     if layout == 0:
         return index * itemsize
-    ndim = peek_int64(layout, 0)
-    if ndim == 1:
-        return index * peek_int64(layout, 2)
-    offset = 0
-    for d in range(ndim, 0, -1):
-        length = peek_int64(layout, d)
-        offset += index % length * peek_int64(layout, ndim + d)
-        index //= length
-    return offset
+    length, stride = run_of(layout)
+    if peek_int64(layout, 0) == 1:
+        return index * stride
+    return offset_of_run(layout, index // length) + index % length * stride
+
+
+#: A run without end.
+ENDLESS = 2**62
 
 
 @inline
-def run_at(layout, index, n):
-    """(elements from `index` on that one stride walks through, at most `n`; that stride)."""
-    ndim = peek_int64(layout, 0)
-    length = peek_int64(layout, ndim)
-    return least(n, length - index % length), peek_int64(layout, 2 * ndim)
+def walk_from(layout, index, itemsize):
+    """Where a walk through the elements stands, from the one with the flat number `index` on.
+
+    (its byte offset, its place in its run, the run's number, its length, its stride); to go on
+    takes no divisions.
+    """
+    if layout == 0:
+        return index * itemsize, 0, 0, ENDLESS, itemsize
+    length, stride = run_of(layout)
+    number, first = index // length, index % length
+    return offset_of_run(layout, number) + first * stride, first, number, length, stride
+
+
+@inline
+def walk_on(layout, walk):
+    """The same of the next element."""
+    offset, at, number, length, stride = walk
+    if at + 1 == length:
+        return offset_of_run(layout, number + 1), 0, number + 1, length, stride
+    return offset + stride, at + 1, number, length, stride
 
 
 @jitable
@@ -56,13 +91,35 @@ def repeat_item(target, source, n, bits):
 
 
 @jitable
+def copy_runs(array, layout, start, n, line, bits, gathering):
+    """Copy the elements start .. start + n into a row, or from it."""
+    itemsize = size_of(bits)
+    length, stride = run_of(layout)
+    number, first = start // length, start % length
+    done = 0
+    while done < n:
+        run = least(n - done, length - first)
+        there = array + offset_of_run(layout, number) + first * stride
+        here = line + done * itemsize
+        if not gathering:
+            copy_items(there, stride, here, itemsize, run, bits)
+        elif stride == 0:
+            repeat_item(here, there, run, bits)
+        else:
+            copy_items(here, itemsize, there, stride, run, bits)
+        done += run
+        number += 1
+        first = 0
+
+
+@jitable
 def line_at(address, layout, start, n, bits):
     """Address of the elements start .. start + n where they lie in a row, else 0."""
     itemsize = size_of(bits)
     if layout == 0:
         return address + start * itemsize
-    run, stride = run_at(layout, start, n)
-    if run == n and stride == itemsize:
+    length, stride = run_of(layout)
+    if stride == itemsize and n <= length - start % length:
         return address + offset_of(layout, start, itemsize)
     return np.int64(0)
 
@@ -73,17 +130,7 @@ def fetch(address, layout, start, n, buffer, bits):
     line = line_at(address, layout, start, n, bits)
     if line != 0:
         return line
-    itemsize = size_of(bits)
-    done = 0
-    while done < n:
-        run, stride = run_at(layout, start + done, n - done)
-        source = address + offset_of(layout, start + done, itemsize)
-        target = buffer + done * itemsize
-        if stride == 0:
-            repeat_item(target, source, run, bits)
-        else:
-            copy_items(target, itemsize, source, stride, run, bits)
-        done += run
+    copy_runs(address, layout, start, n, buffer, bits, True)
     return buffer
 
 
@@ -97,15 +144,8 @@ def place(address, layout, start, n, buffer, bits):
 @jitable
 def deliver(placed, address, layout, start, n, buffer, bits):
     """Bring what was written at `placed` to where it belongs, if it is not there yet."""
-    if placed != buffer:
-        return
-    itemsize = size_of(bits)
-    done = 0
-    while done < n:
-        run, stride = run_at(layout, start + done, n - done)
-        target = address + offset_of(layout, start + done, itemsize)
-        copy_items(target, stride, buffer + done * itemsize, itemsize, run, bits)
-        done += run
+    if placed == buffer:
+        copy_runs(address, layout, start, n, buffer, bits, False)
 
 
 @jitable
