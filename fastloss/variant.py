@@ -43,7 +43,8 @@ class ClassVariant(NamedTuple):
     `soft`: probability targets, of dtype `targets`. `mass`: there is probability mass beside
     a class index (soft targets or smoothing). `class_weight`: that mass is weighted by class.
     `weighted`: there are example weights or an upstream gradient (a target may leave that to its
-    run time).
+    run time). `gathered`: the classes of an example do not lie in a row, and are brought into one
+    (the same).
     """
 
     predictions: str
@@ -54,13 +55,14 @@ class ClassVariant(NamedTuple):
     link: Link
     outputs: Outputs
     weighted: bool = True
+    gathered: bool = False
 
 
 class RowVariant(NamedTuple):
     """Of the kernels of a `RowSpec`.
 
     `soft`: targets are vectors, of dtype `targets`. `rows`: all arrays over the classes are rows,
-    one after the other (a target may leave that to its run time).
+    one after the other (a target may leave that to its run time). `gathered`: as above.
     """
 
     predictions: str
@@ -68,6 +70,7 @@ class RowVariant(NamedTuple):
     soft: bool
     outputs: Outputs
     rows: bool = False
+    gathered: bool = False
 
 
 def class_variant(
@@ -86,12 +89,12 @@ def class_variant(
     )
 
 
-def row_variant(operands: Operands, outputs: Outputs, rows: bool = False) -> RowVariant:
+def row_variant(operands: Operands, outputs: Outputs) -> RowVariant:
     """Return what the kernels of a `RowSpec` on these arrays are compiled for."""
     targets = name_of(operands.targets.dtype)
     soft = targets in FLOATS
     predictions = name_of(operands.predictions.dtype)
-    return RowVariant(predictions, targets if soft else "float32", soft, outputs, rows)
+    return RowVariant(predictions, targets if soft else "float32", soft, outputs)
 
 
 class DistanceVariant(NamedTuple):

@@ -58,8 +58,9 @@ def draw(case: Case, threads: int) -> Inputs:
 
 def _distributions(case: Case, rng: np.random.Generator) -> Array:
     """Return a distribution over the classes for each example."""
-    mass = rng.random(case.shape, np.float32)
-    return mass / mass.sum(axis=1, keepdims=True)
+    mass: Array = rng.random(case.shape, np.float32)
+    mass /= mass.sum(axis=1, keepdims=True)
+    return mass
 
 
 def _boxes(case: Case, rng: np.random.Generator) -> Array:

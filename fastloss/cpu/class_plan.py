@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from fastloss.arrays import Array
 from fastloss.axes import axes_of, without
 from fastloss.checks import as_float
-from fastloss.cpu import (
-    row_fours,
-    row_lanes,
-    row_losses,
-    separable,
-    separable_flat,
-    separable_lanes,
-    softmax_flat,
-    softmax_lanes,
-    softmax_rows,
-)
+from fastloss.cpu.arrangement import Arrangement, Strided
 from fastloss.cpu.chunks import examples_per_chunk, whole_tiles
 from fastloss.cpu.examples import ARRAYS, SCAN_CHUNK, ClassCall, scan_kernel
+from fastloss.cpu.families import family_of
 from fastloss.cpu.plan import CpuPlan
 from fastloss.cpu.record import pack
-from fastloss.cpu.softmax_parts import kept
 from fastloss.dtypes import FLOATS, name_of
-from fastloss.layouts import collapse, layout_record, one_step, permuted, strides_of, walk_of
+from fastloss.layouts import strides_of, walk_of
 from fastloss.losses.softmax import link_of
-from fastloss.spec import ClassSpec, Operands, Request, RowSpec, SeparableSpec
-from fastloss.variant import ClassVariant, class_variant, row_variant
-
-#: Rows shorter than this are not worth what is done once for each of them: for cross-entropy
-#: without gaps between the rows, the same with derivatives by a mass on all classes, and with
-#: gaps; for a `RowSpec`.
-SHORT_BELOW, SHORT_BELOW_OF_MASS, SHORT_BELOW_WITH_GAPS, SHORT_BELOW_OF_FORMULAS = 160, 64, 32, 64
-
-#: Rows from this on are gathered one by one: a tile of them would leave the caches.
-LONG_FROM = 8192
+from fastloss.spec import ClassSpec, CrossEntropySpec, Operands, Request, RowSpec
+from fastloss.variant import ClassVariant, RowVariant, class_variant, row_variant
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -64,60 +45,39 @@ class ClassPlan(CpuPlan):
             and not (self.weighted or operands.array_options),
         )
         self.name = spec.name
-        self.classes = classes = math.prod([p.shape[axis] for axis in axes])
-        self.examples = int(np.prod(self.loss_shape, dtype=np.int64))
+        # Where no array is given for a gradient, it will be a new one in the order of p.
+        new = Strided(p.shape, self.new_strides(), p.itemsize)
+        wholes = [
+            new if a is None else Strided(a.shape, strides_of(a), a.itemsize)
+            for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
+        ]
+        # All arrays walk a row alike: as it lies in the predictions' memory.
+        lie = Arrangement(wholes, axes, walk_of(p, axes))
+        self.classes, self.examples = lie.classes, lie.examples
         options = request.options
         smoothing = options.get("label_smoothing", 0.0)
         scale, cap = options.get("logit_scale", 1.0), options.get("logit_softcap")
         factors = (
-            1.0 - smoothing, smoothing / classes,
+            1.0 - smoothing, smoothing / lie.classes,
             options.get("z_loss", 0.0), scale, 0.0 if cap is None else cap,
         )  # fmt: skip
         self.ignore_index = options.get("ignore_index", 0)
         self.divisor = 1.0
         if self.mean:
-            self.divisor = float(self.examples) if soft else math.nan
-        # Where no array is given for a gradient, it will be a new one in the order of p.
-        new = (p.shape, self.new_strides(), p.itemsize)
-        wholes = [
-            new if a is None else (a.shape, strides_of(a), a.itemsize)
-            for a in (p, t if soft else None, operands.grad_out, operands.hess_out)
-        ]
-        # All arrays walk a row alike: as it lies in the predictions' memory.
-        walk = walk_of(p, axes)
-        of_rows = [
-            (permuted(shape, walk), permuted(strides, walk), itemsize)
-            for shape, strides, itemsize in wholes
-        ]
-        steps = [one_step(*row) for row in of_rows]
-        in_rows = all(
-            step == itemsize for step, (_, _, itemsize) in zip(steps, wholes, strict=True)
-        )
-        of_examples = [
-            (without(shape, axes), without(strides, axes), itemsize)
-            for shape, strides, itemsize in wholes
-        ]
-        without_gaps = in_rows and all(
-            layout_record(shape, strides, itemsize * classes) is None
-            for shape, strides, itemsize in of_examples
-        )
+            self.divisor = float(lie.examples) if soft else math.nan
+        variant: RowVariant | ClassVariant
         if isinstance(spec, RowSpec):
-            family = family_of_formulas(spec, classes, steps, in_rows, without_gaps)
-            rows = without_gaps and family is row_lanes
-            self.compute = family.compute_kernel(spec, row_variant(operands, self.outputs, rows))
+            variant = row_variant(operands, self.outputs)
         else:
             link = link_of(scale, cap)
             variant = class_variant(operands, smoothing, link, self.outputs, self.weighted)
-            if isinstance(spec, SeparableSpec):
-                family = family_of_separable(classes, in_rows, without_gaps)
-                self.compute = family.compute_kernel(spec, variant)
-            else:
-                family = family_of_cross_entropy(variant, classes, in_rows, without_gaps)
-                self.compute = family.compute_kernel(variant)
-        self.layouts = [
-            self.layout(shape, strides, itemsize if family.ACROSS_EXAMPLES else itemsize * classes)
-            for shape, strides, itemsize in of_examples
-        ]
+        family = family_of(spec, variant, lie)
+        if not family.ACROSS_EXAMPLES:
+            variant = variant._replace(gathered=not lie.in_rows)
+        elif isinstance(variant, RowVariant):
+            variant = variant._replace(rows=lie.without_gaps)
+        of_loss = () if isinstance(spec, CrossEntropySpec) else (spec,)
+        self.compute = family.compute_kernel(*of_loss, variant)
         self.prepare = None if soft else scan_kernel()
         self.prepare_chunks = -(-self.examples // SCAN_CHUNK)
         #: The parameters of a row's formulas; one that is an array stands for a class weight.
@@ -126,17 +86,19 @@ class ClassPlan(CpuPlan):
         )
         self.per_tile = 1
         if family.ACROSS_EXAMPLES:
-            self.per_tile = family.examples_per_tile(classes)
-            shape, strides, itemsize = of_examples[0]
-            neighbours = collapse(shape, strides)[-1:]
-            if not without_gaps and neighbours and neighbours[0][1] == itemsize:
-                self.per_tile = whole_tiles(self.per_tile, neighbours[0][0])
-        self.per_chunk = examples_per_chunk(classes, self.per_tile)
-        self.chunks = -(-self.examples // self.per_chunk)
-        of_arrays = zip(steps, self.layouts, [self.layout(*row) for row in of_rows], strict=True)
+            self.per_tile = family.examples_per_tile(lie.classes)
+            if not lie.without_gaps and lie.apart == p.itemsize:
+                self.per_tile = whole_tiles(self.per_tile, lie.run)
+        self.per_chunk = examples_per_chunk(lie.classes, self.per_tile)
+        self.chunks = -(-lie.examples // self.per_chunk)
+        unit = 1 if family.ACROSS_EXAMPLES else lie.classes
+        places = [
+            (step or 0, self.layout(s, b, size * unit), self.layout(*row))
+            for step, (s, b, size), row in zip(lie.steps, lie.firsts, lie.rows, strict=True)
+        ]
         self.numbers = pack(ClassCall, (
-            self.examples, self.classes, self.per_tile, self.per_chunk,
-            *[number or 0 for array in of_arrays for number in array],
+            lie.examples, lie.classes, self.per_tile, self.per_chunk,
+            *[number for place in places for number in place],
             self.ignore_index, int(spec.counts_class_weight), int(self.values.ctypes.data),
             *factors,
         ), ARRAYS)  # fmt: skip
@@ -181,33 +143,3 @@ class ClassPlan(CpuPlan):
             f"{self.name}: the class index at position {where} is {operands.targets[where]}, "
             f"expected 0 <= index < C = {self.classes} or ignore_index = {self.ignore_index}"
         )
-
-
-def family_of_formulas(
-    spec: RowSpec, classes: int, steps: list[int | None], in_rows: bool, without_gaps: bool
-) -> Any:
-    """Return the module that lays kernels over formulas, by the way their classes lie."""
-    if spec.classes == row_fours.CLASSES and without_gaps:
-        return row_fours
-    by_rows = classes >= (SHORT_BELOW_OF_FORMULAS if in_rows else LONG_FROM)
-    return row_losses if by_rows or None in steps else row_lanes
-
-
-def family_of_separable(classes: int, in_rows: bool, without_gaps: bool) -> Any:
-    """Return the module that lays kernels over a `SeparableSpec`, by the way its classes lie."""
-    if in_rows and classes >= (SHORT_BELOW if without_gaps else SHORT_BELOW_WITH_GAPS):
-        return separable
-    return separable_flat if without_gaps else separable_lanes
-
-
-def family_of_cross_entropy(
-    variant: ClassVariant, classes: int, in_rows: bool, without_gaps: bool
-) -> Any:
-    """Return the module that lays kernels over a cross-entropy, by the way its classes lie."""
-    short = SHORT_BELOW_WITH_GAPS
-    if without_gaps:
-        by_mass = variant.mass and kept(variant)
-        short = SHORT_BELOW_OF_MASS if by_mass else SHORT_BELOW
-    if in_rows and classes >= short:
-        return softmax_rows
-    return softmax_flat if without_gaps else softmax_lanes

@@ -14,6 +14,7 @@ from fastloss.cpu.ir import allocate, release
 from fastloss.cpu.memory import STORAGE
 from fastloss.cpu.transfers import BITS, apart, deliver, fetch, offset_of, place
 from fastloss.dtypes import real_dtype
+from fastloss.elementary import inline
 from fastloss.variant import ClassVariant, RowVariant
 
 #: Whether neighbours in a kernel's loops are examples; else they are classes.
@@ -34,6 +35,42 @@ class Steps(NamedTuple):
     write: Callable[..., Any]
 
 
+class Transfers(NamedTuple):
+    """How the classes of an example come from and go to where they lie, if that is not in a row."""
+
+    #: (address, layout, classes, buffer, bits) -> where they lie in a row.
+    fetch: Callable[..., Any]
+    #: (address, layout, classes, buffer) -> where derivatives are written to.
+    place: Callable[..., Any]
+    #: (call, g_row, g, g_buffer, h_row, h, h_buffer): bring them from there to where they belong.
+    deliver: Callable[..., Any]
+
+
+def make_transfers(variant: ClassVariant | RowVariant) -> Transfers:
+    """Make what brings the lines of one example."""
+    x_bits = BITS[STORAGE[variant.predictions].itemsize]
+    GATHERED = variant.gathered
+    _, GRAD, HESS, _ = variant.outputs
+
+    @inline
+    def fetch_row(address, layout, classes, buffer, bits):
+        return fetch(address, layout, 0, classes, buffer, bits) if GATHERED else address
+
+    @inline
+    def place_row(address, layout, classes, buffer):
+        return place(address, layout, 0, classes, buffer, x_bits) if GATHERED else address
+
+    @inline
+    def deliver_rows(call, g_row, g, g_buffer, h_row, h, h_buffer):
+        if GATHERED:
+            if GRAD:
+                deliver(g_row, g, call.g_row, 0, call.classes, g_buffer, x_bits)
+            if HESS:
+                deliver(h_row, h, call.h_row, 0, call.classes, h_buffer, x_bits)
+
+    return Transfers(fetch_row, place_row, deliver_rows)
+
+
 def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[..., Any]:
     """Return the kernel's function."""
     look, value_of, write = steps
@@ -44,6 +81,7 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
     x_bits, t_bits = BITS[x_size], BITS[t_size]
     SOFT = variant.soft
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
+    fetch_row, place_row, deliver_rows = make_transfers(variant)
     write_zeros = make_write_zeros(variant)
 
     def rows(record, chunk, slot):
@@ -59,18 +97,18 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
             y, onehot, weight = target_of(call, i, SOFT)
             g = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
             h = call.h + offset_of(call.h_layout, i, classes * x_size) if HESS else call.h
-            g_row = place(g, call.g_row, 0, classes, g_buffer, x_bits) if GRAD else g
-            h_row = place(h, call.h_row, 0, classes, h_buffer, x_bits) if HESS else h
+            g_row = place_row(g, call.g_row, classes, g_buffer) if GRAD else g
+            h_row = place_row(h, call.h_row, classes, h_buffer) if HESS else h
             value = 0.0
             if weight == 0.0:
                 write_zeros(classes, g_row, h_row)
             else:
                 x = call.x + offset_of(call.x_layout, i, classes * x_size)
-                x_row = fetch(x, call.x_row, 0, classes, x_buffer, x_bits)
+                x_row = fetch_row(x, call.x_row, classes, x_buffer, x_bits)
                 if (GRAD and g_row == x_row) or (HESS and h_row == x_row):
                     x_row = apart(x_row, classes, x_buffer, x_bits)
                 t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
-                t_row = fetch(t, call.t_row, 0, classes, t_buffer, t_bits) if SOFT else t
+                t_row = fetch_row(t, call.t_row, classes, t_buffer, t_bits) if SOFT else t
                 state = look(call, x_row, t_row, y)
                 if LOSS:
                     value = weight * value_of(call, x_row, t_row, y, onehot, state)
@@ -80,10 +118,7 @@ def make_rows(steps: Steps, variant: ClassVariant | RowVariant) -> Callable[...,
             total += value
             if PER_EXAMPLE:
                 store_real(call.loss, i, real(value))
-            if GRAD:
-                deliver(g_row, g, call.g_row, 0, classes, g_buffer, x_bits)
-            if HESS:
-                deliver(h_row, h, call.h_row, 0, classes, h_buffer, x_bits)
+            deliver_rows(call, g_row, g, g_buffer, h_row, h, h_buffer)
         release(x_buffer)
         return total
 

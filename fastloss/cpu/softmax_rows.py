@@ -1,4 +1,4 @@
-"""Cross-entropy where the classes of an example lie in a row: vectors run along the classes.
+"""Cross-entropy of one example after the other: vectors run along its classes.
 
 The exponentials of a row are taken and summed as it is read. They are kept, in the gradient
 itself where they fit; one factor makes the derivatives of them while the row is still in the
@@ -19,6 +19,7 @@ from fastloss.cpu.examples import entry_of, make_write_zeros, read_chunk, target
 from fastloss.cpu.ir import allocate, least, release, running_max, running_sum
 from fastloss.cpu.loop import with_loop
 from fastloss.cpu.memory import STORAGE
+from fastloss.cpu.rows import ACROSS_EXAMPLES, make_transfers
 from fastloss.cpu.softmax_parts import (
     TINY,
     has_one_factor,
@@ -30,18 +31,17 @@ from fastloss.cpu.softmax_parts import (
     make_mass,
     sound_sums,
 )
-from fastloss.cpu.transfers import offset_of
+from fastloss.cpu.transfers import BITS, offset_of
 from fastloss.dtypes import real_dtype
 from fastloss.elementary import exp_normal, jitable
 from fastloss.labels import label_of
 from fastloss.losses.softmax import class_dot, example_loss, example_slope, label_loss
 from fastloss.variant import ClassVariant
 
+__all__ = ["ACROSS_EXAMPLES", "compute_kernel"]
+
 #: Logits of one block, whose exponentials are added in the predictions' precision.
 BLOCK = 2048
-
-#: Whether neighbours in a kernel's loops are examples; else they are classes.
-ACROSS_EXAMPLES = False
 
 
 @functools.cache
@@ -55,13 +55,15 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
     t_size = STORAGE[variant.targets].itemsize
     real = real_dtype(variant.predictions).type
     size, load_real, store_real, *_ = STORAGE[real.__name__]
+    x_bits, t_bits = BITS[x_size], BITS[t_size]
     linked, mass_on = make_link(variant), make_mass(variant)
     is_sound = make_is_sound(variant)
     LEAST, LARGEST = (math.log(s) for s in sound_sums(variant))
+    fetch_row, place_row, deliver_rows = make_transfers(variant)
     derivatives, write_zeros = make_derivatives(variant), make_write_zeros(variant)
     SOFT, MASS, CLASS_WEIGHT = variant.soft, variant.mass, variant.class_weight
     LOSS, GRAD, HESS, PER_EXAMPLE = variant.outputs
-    KEEP, RAW = kept(variant), has_raw(variant)
+    KEEP, RAW, GATHERED = kept(variant), has_raw(variant), variant.gathered
     # The exponentials of a row lie in its gradient, until they become it.
     FITTING = GRAD and not HESS and not RAW and x_size == size
     ONE_FACTOR = FITTING and has_one_factor(variant)
@@ -157,6 +159,10 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         # In place, the logits must outlive a look at their exponentials.
         in_gradient = FITTING and call.g != call.x
         scratch = allocate(classes * size if KEEP and not in_gradient else 0)
+        # A buffer for the classes of one example of each array.
+        line = 8 * classes if GATHERED else 0
+        x_buffer = allocate(4 * line)
+        t_buffer, g_buffer, h_buffer = x_buffer + line, x_buffer + 2 * line, x_buffer + 3 * line
         # Logits of this size cannot be measured from 0, whatever the others are.
         highest = real(LARGEST + 1.0)
         lowest = real(LEAST - 1.0 - math.log(np.float64(classes)))
@@ -164,15 +170,20 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
         suspicious = False
         for i in range(first, last):
             y, onehot, weight = target_of(call, i, SOFT)
-            g = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
-            h = call.h + offset_of(call.h_layout, i, classes * x_size) if HESS else call.h
+            g_there = call.g + offset_of(call.g_layout, i, classes * x_size) if GRAD else call.g
+            h_there = call.h + offset_of(call.h_layout, i, classes * x_size) if HESS else call.h
+            g = place_row(g_there, call.g_row, classes, g_buffer) if GRAD else g_there
+            h = place_row(h_there, call.h_row, classes, h_buffer) if HESS else h_there
             if weight == 0.0:
                 write_zeros(classes, g, h)
+                deliver_rows(call, g, g_there, g_buffer, h, h_there, h_buffer)
                 if PER_EXAMPLE:
                     store_real(call.loss, i, real(0))
                 continue
             x = call.x + offset_of(call.x_layout, i, classes * x_size)
+            x = fetch_row(x, call.x_row, classes, x_buffer, x_bits)
             t = call.t + offset_of(call.t_layout, i, classes * t_size) if SOFT else call.t
+            t = fetch_row(t, call.t_row, classes, t_buffer, t_bits) if SOFT else t
             raw_at_y = peek_x(x, y if y > 0 else 0)
             e = g if in_gradient else scratch
             shift, top = real(0), real(0)
@@ -216,6 +227,8 @@ def _make(variant: ClassVariant) -> Callable[..., Any]:
                     )  # fmt: skip
                 if y >= 0:
                     write_label(call, y, e_y / s, onehot, raw_at_y, slope, factor, g, h)
+                deliver_rows(call, g, g_there, g_buffer, h, h_there, h_buffer)
+        release(x_buffer)
         release(scratch)
         return total
 

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastloss.cpu.class_plan import SHORT_BELOW_OF_FORMULAS
+from fastloss.cpu.families import SHORT_BELOW_OF_FORMULAS
 from tests.catalogue import BY_NAME
 from tests.checks import check
 from tests.helpers import FLOAT32, FLOAT64, assert_same_bits, each

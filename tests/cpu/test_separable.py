@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss.cpu.class_plan import SHORT_BELOW, SHORT_BELOW_WITH_GAPS
+from fastloss.cpu.families import SHORT_BELOW, SHORT_BELOW_WITH_GAPS
 from fastloss.cpu.lane_tiles import SUM_RUN
 from tests.helpers import EPS, FLOAT32, FLOAT64, each, strided
 
@@ -99,9 +99,11 @@ def check(rng, case, layout, dtype):
         np.testing.assert_allclose(found[1], hess, tolerance)
 
 
-@each("dtype", [FLOAT64, FLOAT32])
+@pytest.mark.parametrize(
+    "case, dtype", [*((case, FLOAT32) for case in CASES), ("soft", FLOAT64), ("class_weight", FLOAT64)],
+    ids=str,
+)  # fmt: skip
 @each("layout", LAYOUTS)
-@each("case", CASES)
 def test_layouts(case, layout, dtype, rng):
     check(rng, case, layout, dtype)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss.cpu.class_plan import SHORT_BELOW
+from fastloss.cpu.families import SHORT_BELOW
 from tests.catalogue import BY_NAME
 from tests.checks import check, check_grad, check_loss, truth
 from tests.helpers import FLOAT32, FLOAT64, assert_same_bits, each
