@@ -100,7 +100,8 @@ def check(rng, case, layout, dtype):
 
 
 @pytest.mark.parametrize(
-    "case, dtype", [*((case, FLOAT32) for case in CASES), ("soft", FLOAT64), ("class_weight", FLOAT64)],
+    "case, dtype",
+    [*((case, FLOAT32) for case in CASES), ("soft", FLOAT64), ("class_weight", FLOAT64)],
     ids=str,
 )  # fmt: skip
 @each("layout", LAYOUTS)
