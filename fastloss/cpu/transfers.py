@@ -48,6 +48,9 @@ def offset_of(layout, index, itemsize):
     return offset_of_run(layout, index // length) + index % length * stride
 
 
+#: Elements that are worth a loop of vectors.
+VECTORS_FROM = 8
+
 #: A run without end.
 ENDLESS = 2**62
 
@@ -76,6 +79,13 @@ def walk_on(layout, walk):
 
 
 @jitable
+def copy_row(target, source, n, bits):
+    """Copy `n` elements that lie in a row into another: in vectors, unlike runs of any stride."""
+    for i in range(n):
+        poke_like(target, i, peek_like(source, i, bits))
+
+
+@jitable
 def copy_items(target, target_step, source, source_step, n, bits):
     """Copy `n` elements between two runs."""
     for i in range(n):
@@ -101,7 +111,9 @@ def copy_runs(array, layout, start, n, line, bits, gathering):
         run = least(n - done, length - first)
         there = array + offset_of_run(layout, number) + first * stride
         here = line + done * itemsize
-        if not gathering:
+        if stride == itemsize and run >= VECTORS_FROM:
+            copy_row(here if gathering else there, there if gathering else here, run, bits)
+        elif not gathering:
             copy_items(there, stride, here, itemsize, run, bits)
         elif stride == 0:
             repeat_item(here, there, run, bits)
@@ -154,6 +166,5 @@ def apart(line, n, buffer, bits):
 
     A loop in place finds at run time that its arrays overlap, and runs scalar.
     """
-    for i in range(n):
-        poke_like(buffer, i, peek_like(line, i, bits))
+    copy_row(buffer, line, n, bits)
     return buffer
