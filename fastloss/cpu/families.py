@@ -60,9 +60,12 @@ def _of_formulas(spec: ClassSpec, lie: Arrangement) -> Any:
 
 
 def _of_separable(variant: ClassVariant, lie: Arrangement) -> Any:
-    short = SHORT_BELOW if lie.without_gaps else SHORT_BELOW_WITH_GAPS
-    # Without a mass on all classes the others are not even read.
-    if lie.classes >= short if lie.in_rows else variant.mass and worth_gathering(lie):
+    if lie.in_rows:
+        by_rows = lie.classes >= (SHORT_BELOW if lie.without_gaps else SHORT_BELOW_WITH_GAPS)
+    else:
+        # Without a mass on all classes the others are not even read.
+        by_rows = variant.mass and worth_gathering(lie)
+    if by_rows:
         return separable
     return separable_flat if lie.without_gaps else separable_lanes
 
@@ -72,6 +75,7 @@ def _of_softmax(variant: ClassVariant, lie: Arrangement) -> Any:
     if lie.without_gaps:
         by_mass = variant.mass and kept(variant)
         short = SHORT_BELOW_OF_MASS if by_mass else SHORT_BELOW
-    if lie.classes >= short if lie.in_rows else worth_gathering(lie):
+    by_rows = lie.classes >= short if lie.in_rows else worth_gathering(lie)
+    if by_rows:
         return softmax_rows
     return softmax_flat if lie.without_gaps else softmax_lanes
