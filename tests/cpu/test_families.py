@@ -15,6 +15,7 @@ from fastloss.cpu import (
 from fastloss.cpu.arrangement import Arrangement, Strided
 from fastloss.cpu.families import SHORT_BELOW, family_of
 from fastloss.losses.softmax import IDENTITY
+from fastloss.spec import RowSpec
 from fastloss.variant import ClassVariant, Outputs, RowVariant
 from tests.catalogue import BY_NAME
 from tests.checks import check
@@ -37,7 +38,7 @@ GATHERED = {
 
 def family(spec, soft, array):
     """The kernels for predictions like this array, with the classes on axis 1."""
-    if hasattr(spec, "rounds"):
+    if isinstance(spec, RowSpec):
         variant = RowVariant("float32", "float32", soft, OUTPUTS)
     else:
         variant = ClassVariant("float32", "float32", soft, soft, False, IDENTITY, OUTPUTS)
